@@ -1,0 +1,72 @@
+"""What runs show: boards, and the roll-up of attempts that every board reads."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from oneshot.accounts.models import Team, Visibility
+from oneshot.ids import uuid7
+from runs.models import AgentConfig
+from tasks.models import Task, TaskVersion
+
+
+class BoardQuerySet(models.QuerySet["Board"]):
+    def visible_to(self, user) -> BoardQuerySet:
+        """Return what `user` may read: public boards, and those of the user's teams."""
+        public = models.Q(visibility=Visibility.PUBLIC)
+        if not user.is_authenticated:
+            return self.filter(public)
+        return self if user.is_superuser else self.filter(public | models.Q(team__in=Team.objects.of(user)))
+
+    def editable_by(self, user) -> BoardQuerySet:
+        return self.filter(team__in=Team.objects.of(user))
+
+
+class Board(models.Model):
+    """A named set of tasks on which agents are compared."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.SlugField(unique=True)
+    title = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="boards")
+    visibility = models.CharField(max_length=10, choices=Visibility.choices, default=Visibility.PRIVATE)
+    tasks = models.ManyToManyField(Task, related_name="boards", blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = BoardQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return f"/boards/{self.slug}/"
+
+
+class Cell(models.Model):
+    """All attempts of one agent at one task version, rolled up anew after each of them ends.
+
+    `graded` counts the attempts that count; `ungraded` those that infrastructure failed. Medians and means are
+    over graded attempts; None when no attempt has a known value.
+    """
+
+    task_version = models.ForeignKey(TaskVersion, on_delete=models.CASCADE, related_name="cells")
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="cells")
+    agent = models.ForeignKey(AgentConfig, on_delete=models.CASCADE, related_name="cells")
+    graded = models.PositiveIntegerField(default=0)
+    resolved = models.PositiveIntegerField(default=0)
+    ungraded = models.PositiveIntegerField(default=0)
+    not_isolated = models.PositiveIntegerField(default=0)
+    seconds_median = models.FloatField(null=True, blank=True)
+    tokens_mean = models.FloatField(null=True, blank=True)
+    # Known costs only; `cost_known` counts them. A mean is shown only when all graded attempts have a cost.
+    cost_sum_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
+    cost_known = models.PositiveIntegerField(default=0)
+    refreshed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task_version", "agent"], name="one_cell_per_version_and_agent")]
+        indexes = [models.Index(fields=["agent", "task_version"], name="cell_agent")]
+
+    def __str__(self) -> str:
+        return f"{self.resolved} of {self.graded} by {self.agent}"

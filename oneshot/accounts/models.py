@@ -1,0 +1,66 @@
+"""Who may see what: users, teams, and the role of a user in a team."""
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+from oneshot.ids import uuid7
+
+
+class User(AbstractUser):
+    """A person. A password that someone else chose must be changed at the first log-in."""
+
+    must_change_password = models.BooleanField(default=False)
+    keyboard_shortcuts = models.BooleanField(default=True)
+
+    def initials(self) -> str:
+        """Return one or two capitals for the account button."""
+        name = self.get_full_name() or self.username
+        return "".join(word[0] for word in name.split()[:2]).upper()
+
+
+class Visibility(models.TextChoices):
+    PRIVATE = "private", "members of the team"
+    PUBLIC = "public", "everyone, without logging in"
+
+
+class TeamQuerySet(models.QuerySet["Team"]):
+    def of(self, user) -> "TeamQuerySet":
+        """Return the teams that `user` belongs to; all of them for a superuser, none for a stranger."""
+        if not user.is_authenticated:
+            return self.none()
+        return self if user.is_superuser else self.filter(memberships__user=user)
+
+
+class Team(models.Model):
+    """Owner of tasks, runs and boards. What a team owns is private unless it says otherwise."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=100)
+    is_demo = models.BooleanField(default=False, help_text="Samples; one click on the overview removes them.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TeamQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    OWNER = "owner", "Owner"
+    MEMBER = "member", "Member"
+
+
+class Membership(models.Model):
+    """A user's role in a team: members see and run, owners also invite, rename and delete."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "user"], name="one_membership_per_team_and_user")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.team} ({self.role})"

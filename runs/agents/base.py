@@ -1,0 +1,84 @@
+"""What an agent is to a run: a command line with what it needs, and a reading of how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+from runs.models import AgentConfig
+from runs.sandboxes.base import Mount, Sandbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What an agent is given. The oracle alone gets the reference diff, and never through the sandbox's files."""
+
+    instructions: str
+    reference_diff: bytes
+    timeout_s: float
+    # URL of the model's API as seen inside (".../v1"), or "" when the agent asked for no model.
+    model_url: str = ""
+    # Stands where a key would: the relay on the host swaps it for the real one.
+    model_token: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelNeed:
+    """The model service an agent talks to. The relay forwards to `base_url` and adds the key from `key_env`."""
+
+    base_url: str
+    key_env: str = ""
+    header: str = "Authorization"
+    # Named values added as query or headers by compatible services, never secrets.
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Ending:
+    """How an agent ended, as read from its exit, its output and its transcript.
+
+    `outcome` is "" when the diff and the tests decide, or one of timeout, budget_exhausted, refused. The diff is
+    collected and graded whatever stands here. Unknown numbers are None.
+    """
+
+    exit_code: int | None = None
+    outcome: str = ""
+    error: str = ""
+    final_message: str = ""
+    tokens_input: int | None = None
+    tokens_cached: int | None = None
+    tokens_output: int | None = None
+    cost_usd: Decimal | None = None
+    # name → (media type, bytes): native transcript, event stream, last message
+    artifacts: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+Log = Callable[[str, str], None]
+"""Called with (source, text of whole lines)."""
+
+
+class Agent(Protocol):
+    """An agent plug-in, made from one configuration by `runs.agents.load`."""
+
+    config: AgentConfig
+
+    def check(self) -> str:
+        """Return "" when it can run here, else a sentence with the mend, such as a missing binary."""
+        ...
+
+    def mounts(self) -> Sequence[Mount]:
+        """Return the agent's own files, shown read-only inside; no image is built per agent."""
+        ...
+
+    def model(self) -> ModelNeed | None:
+        """Return the model service it needs, or None."""
+        ...
+
+    def run(self, sandbox: Sandbox, assignment: Assignment, log: Log) -> Ending:
+        """Do the work inside the sandbox, within the time. Raises AgentError when its configuration cannot work
+        (then nothing was tried), InfraError when the sandbox failed. An agent that fails, hangs or gives up is
+        no error: it is an Ending."""
+        ...

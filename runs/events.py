@@ -1,0 +1,24 @@
+"""Lets apps to the right of `runs` hear that a run has ended, without `runs` importing them."""
+
+import logging
+from collections.abc import Callable
+
+from runs.models import Run
+
+logger = logging.getLogger(__name__)
+_listeners: list[Callable[[Run], None]] = []
+
+
+def when_run_ends(listener: Callable[[Run], None]) -> None:
+    """Register `listener`; it is called with each ended run, outside of the transaction that ended it."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def announce_end(run: Run) -> None:
+    """Tell every listener. A listener's error is logged and never changes how the run ended."""
+    for listener in _listeners:
+        try:
+            listener(run)
+        except Exception:
+            logger.exception("%s failed for run %s", listener, run.pk)
