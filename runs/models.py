@@ -49,6 +49,13 @@ class AgentConfig(models.Model):
     def __str__(self) -> str:
         return " · ".join(part for part in (f"{self.name} {self.version}".strip(), self.model) if part)
 
+    def save(self, *args, **kwargs) -> None:
+        # The admin may edit a configuration that has no runs yet; its identity follows its content.
+        self.digest = self.digest_of(
+            kind=self.kind, name=self.name, version=self.version, model=self.model, settings=self.settings
+        )
+        super().save(*args, **kwargs)
+
     @staticmethod
     def digest_of(*, kind: str, name: str, version: str, model: str, settings: dict[str, Any]) -> str:
         """Return the identity of a configuration: the sha256 of everything that can change what it does."""
@@ -63,13 +70,6 @@ class AgentConfig(models.Model):
         identity = {"kind": kind, "name": name or kind, "version": version, "model": model, "settings": settings or {}}
         row, _ = cls.objects.get_or_create(digest=cls.digest_of(**identity), defaults=identity)
         return row
-
-    def save(self, *args, **kwargs) -> None:
-        # The admin may edit a configuration that has no runs yet; its identity follows its content.
-        self.digest = self.digest_of(
-            kind=self.kind, name=self.name, version=self.version, model=self.model, settings=self.settings
-        )
-        super().save(*args, **kwargs)
 
     @property
     def is_reference(self) -> bool:
@@ -110,6 +110,31 @@ class Image(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sandbox} image {self.digest[:12]} ({self.status})"
+
+
+class Validation(models.Model):
+    """One check of a task version: nop and oracle runs, from which fail-to-pass and pass-to-pass are fixed."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    task_version = models.ForeignKey(TaskVersion, on_delete=models.CASCADE, related_name="validations")
+    sandbox = models.CharField(max_length=20)
+    attempts = models.PositiveIntegerField(default=3, help_text="How often nop, and how often oracle.")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
+    error = models.TextField(blank=True, help_text="Why it could not conclude; empty when it did.")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"validation of {self.task_version}"
 
 
 class Status(models.TextChoices):
@@ -180,6 +205,7 @@ class Run(models.Model):
     public = models.BooleanField(default=False)
     agent = models.ForeignKey(AgentConfig, on_delete=models.PROTECT, related_name="runs")
     purpose = models.CharField(max_length=10, choices=Purpose.choices, default=Purpose.TRIAL)
+    validation = models.ForeignKey(Validation, null=True, blank=True, on_delete=models.CASCADE, related_name="runs")
     attempt = models.PositiveIntegerField(help_text="1 for the first attempt of this agent at this version.")
     sandbox = models.CharField(max_length=20, help_text="docker or local.")
     isolation = models.CharField(

@@ -97,6 +97,8 @@ class Sandbox(Protocol):
     # Paths as commands inside see them; the local plain sandbox cannot remap, so ask instead of assuming.
     workdir: str
     home: str
+    # A read-only git directory that holds the base commit and nothing else; the agent cannot change it.
+    base_git: str
 
     def exec(
         self,
