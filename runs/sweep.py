@@ -1,0 +1,143 @@
+"""Repairs what killed processes left behind: quiet rows, lost jobs, orphaned sandboxes, unfinished logs.
+
+Runs every few seconds in the scheduler, and once whenever a worker or `up` starts. Safe to run anywhere, at any
+time, in any number: each repair is one conditional UPDATE, or the removal of something nobody owns.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from runs import hosts, logs, queue, sandboxes
+from runs.errors import InfraError, LostClaim
+from runs.events import announce_end
+from runs.models import ENDED, WORKING, LogChunk, Run, Status, Validation
+
+logger = logging.getLogger(__name__)
+
+# A job that was put into the queue this recently may be on its way from Redis to a claim.
+IN_FLIGHT_S = 4.0
+
+
+def sweep() -> Counter[str]:
+    """Do every repair once, and return how many of each were made."""
+    done: Counter[str] = Counter()
+    done["taken back"] = take_back_lost_runs()
+    done["queued again"] = queue_waiting_runs()
+    done["sandboxes removed"] = remove_orphaned_sandboxes()
+    done["ends completed"] = complete_ends()
+    return +done
+
+
+def take_back_lost_runs(*, everything_here: bool = False) -> int:
+    """Requeue runs whose worker is gone, or end them when it has been lost too often.
+
+    With `everything_here`, all runs that this machine's processes held: `up` calls it after it has stopped them,
+    and that does not count as a failure.
+    """
+    count = 0
+    quiet = timezone.now() - timedelta(seconds=settings.LEASE_S)
+    for run in Run.objects.filter(status__in=WORKING).select_related("task"):
+        here = run.worker.rpartition(":")[0] == hosts.this_host()
+        silent = run.heartbeat_at is None or run.heartbeat_at < quiet
+        if silent or hosts.is_surely_dead(run.worker) or (everything_here and here):
+            count += _take_back(run, stopped=everything_here)
+    return count
+
+
+def _take_back(run: Run, *, stopped: bool) -> bool:
+    failures = run.detail.get("failures", 0) + (0 if stopped else 1)
+    detail = {**run.detail, "failures": failures}
+    try:
+        if run.cancel_requested_at:
+            run.transition(Status.CANCELLED)
+        elif failures >= settings.MAX_TRIES:
+            run.transition(
+                Status.INFRA_FAILED,
+                detail=detail,
+                fault=InfraError.side,
+                error=f"Its worker was lost {failures} times, the last one while {run.status}. "
+                "Look for a lack of memory on the workers, then run it again.",
+            )
+        else:
+            logger.info("Run %s: worker %s is gone, queued again", run.pk, run.worker)
+            run.transition(Status.QUEUED, detail=detail, heartbeat_at=None, worker="", retry_at=None)
+    except LostClaim:
+        return False
+    if run.status == Status.QUEUED:
+        queue.enqueue_run(run)
+    return True
+
+
+def queue_waiting_runs() -> int:
+    """Put queued runs into the queue whose time to retry has come, or whose job Redis has lost."""
+    now = timezone.now()
+    due = Q(retry_at__isnull=True) | Q(retry_at__lte=now)
+    settled = Q(enqueued_at__isnull=True) | Q(enqueued_at__lt=now - timedelta(seconds=IN_FLIGHT_S))
+    rows = Run.objects.filter(due, settled, status=Status.QUEUED).order_by("queued_at")
+    if not rows.exists():
+        return 0
+    waiting = queue.waiting_jobs()
+    if waiting is None:
+        return 0
+    count = 0
+    for run in rows.iterator():
+        if queue.job_id(run) not in waiting and queue.enqueue_run(run):
+            count += 1
+    return count
+
+
+def remove_orphaned_sandboxes() -> int:
+    """Remove this installation's sandboxes on this machine that no live try of a run owns, or whose time is over."""
+    count = 0
+    now = timezone.now()
+    for name in sandboxes.names():
+        provider = sandboxes.get(name)
+        if provider.available():
+            continue
+        try:
+            found = provider.list({"oneshot.instance": sandboxes.instance()})
+            for info in found:
+                if info.expires_at < now or not _has_owner(info.labels):
+                    provider.destroy(info.id)
+                    count += 1
+        except InfraError as error:
+            logger.warning("The %s sandboxes cannot be swept: %s", name, error)
+    return count
+
+
+def _has_owner(labels: Any) -> bool:
+    if labels.get("oneshot.purpose") == "build":
+        # Builders watch over their own; what they lose ends by its time to live.
+        return True
+    owner = Run.objects.filter(pk=labels.get("oneshot.run"), tries=labels.get("oneshot.try") or 0, status__in=WORKING)
+    return owner.exists()
+
+
+def complete_ends() -> int:
+    """Finish what a process did not live to do after it had ended a run: settle the log, tell the listeners."""
+    count = 0
+    left = LogChunk.objects.filter(run__status__in=ENDED).values("run")
+    long_over = timezone.now() - timedelta(seconds=IN_FLIGHT_S)
+    for run in Run.objects.filter(pk__in=left, finished_at__lt=long_over):
+        logs.settle(run)
+        announce_end(run)
+        count += 1
+    open_validations = Validation.objects.filter(status=Validation.Status.RUNNING)
+    for validation in open_validations:
+        runs = validation.runs.all()
+        if (
+            runs
+            and all(run.is_over for run in runs)
+            and all((run.finished_at or long_over) <= long_over for run in runs)
+        ):
+            announce_end(runs[0])
+            count += 1
+    return count
