@@ -18,7 +18,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
-from tasks.patches import line_counts
 
 from oneshot import store
 from runs import agents, grading, hosts, images, logs, sandboxes
@@ -27,10 +26,11 @@ from runs.collecting import DiffTooLarge, collect_diff
 from runs.errors import AgentError, Cancelled, Fault, InfraError, LostClaim
 from runs.events import announce_end
 from runs.grading.base import Grade
-from runs.keeper import Keeper
+from runs.keeper import HoldingProvider, Keeper
 from runs.models import Artifact, Image, Outcome, Run, Status, TestResult
 from runs.relay import open_door
 from runs.sandboxes.base import Limits, Provider, Sandbox, SandboxSpec
+from tasks.patches import line_counts
 
 logger = logging.getLogger(__name__)
 
@@ -221,7 +221,7 @@ class _Execution:
                 version=self.version,
                 diff=diff,
                 image=image,
-                provider=self.provider,
+                provider=HoldingProvider(self.provider, self.keeper),
                 limits=self.run.limits,
                 labels=self._labels("grade"),
                 log=self.log,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -13,7 +14,7 @@ from django.utils import timezone
 from runs.errors import Cancelled, InfraError, LostClaim
 from runs.logs import RunLog
 from runs.models import Run
-from runs.sandboxes.base import Sandbox
+from runs.sandboxes.base import Provider, Sandbox, SandboxInfo, SandboxSpec
 
 logger = logging.getLogger(__name__)
 
@@ -108,3 +109,30 @@ class Keeper:
                 sandbox.kill()
             except InfraError as error:
                 logger.warning("Sandbox %s could not be killed: %s", sandbox.id, error)
+
+
+class HoldingProvider:
+    """A provider whose every sandbox is held by a keeper, for code that makes sandboxes of its own."""
+
+    def __init__(self, provider: Provider, keeper: Keeper) -> None:
+        self._provider = provider
+        self._keeper = keeper
+        self.name = provider.name
+
+    def available(self) -> str:
+        return self._provider.available()
+
+    def isolation(self) -> str:
+        return self._provider.isolation()
+
+    def create(self, spec: SandboxSpec) -> Sandbox:
+        return self._keeper.hold(self._provider.create(spec))
+
+    def list(self, labels: Mapping[str, str]) -> list[SandboxInfo]:
+        return self._provider.list(labels)
+
+    def destroy(self, sandbox_id: str) -> None:
+        self._provider.destroy(sandbox_id)
+
+    def door_host(self) -> tuple[str, str]:
+        return self._provider.door_host()
