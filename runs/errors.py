@@ -1,28 +1,8 @@
-"""Errors that say whose fault they are. Only an InfraError is worth another try."""
+"""Errors of a run: whose fault it is (oneshot/errors.py), that somebody cancelled it, that another worker took it."""
 
+from oneshot.errors import AgentError, Fault, InfraError, TaskError
 
-class Fault(Exception):
-    """Something went wrong, and the class says with whom. The message is written for a person."""
-
-    side = ""
-
-
-class TaskError(Fault):
-    """The task is at fault: its set-up fails, its tests cannot be collected, its patch does not apply."""
-
-    side = "task"
-
-
-class AgentError(Fault):
-    """The agent or its configuration is at fault: a missing binary, a wrong option, a refused model."""
-
-    side = "agent"
-
-
-class InfraError(Fault):
-    """This installation is at fault: no engine, no disk, a lost worker. It is tried again."""
-
-    side = "infra"
+__all__ = ["AgentError", "Cancelled", "Fault", "InfraError", "LostClaim", "TaskError"]
 
 
 class Cancelled(Exception):
