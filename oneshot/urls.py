@@ -1,8 +1,19 @@
 """Where every page lives. Each app lists its own pages in its `urls.py`."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+
+from oneshot import health
+from oneshot.pages import overview, search
 
 urlpatterns = [
+    path("", overview.overview, name="overview"),
+    path("overview/now/", overview.now, name="overview-now"),
+    path("overview/demo/remove/", overview.remove_demo, name="demo-remove"),
+    path("search/", search.search, name="search"),
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
     path("admin/", admin.site.urls),
+    path("", include("oneshot.accounts.urls")),
+    path("tasks/", include("tasks.urls")),
 ]

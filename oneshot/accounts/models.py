@@ -30,6 +30,12 @@ class TeamQuerySet(models.QuerySet["Team"]):
             return self.none()
         return self if user.is_superuser else self.filter(memberships__user=user)
 
+    def owned_by(self, user) -> "TeamQuerySet":
+        """Return the teams that `user` may invite to and rename; all of them for a superuser."""
+        if not user.is_authenticated:
+            return self.none()
+        return self if user.is_superuser else self.filter(memberships__user=user, memberships__role=Role.OWNER)
+
 
 class Team(models.Model):
     """Owner of tasks, runs and boards. What a team owns is private unless it says otherwise."""
@@ -64,3 +70,20 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.team} ({self.role})"
+
+
+class FailedLogIn(models.Model):
+    """A log-in that was refused. Some of these within a while make a pause; see oneshot/accounts/pauses.py."""
+
+    username = models.CharField(max_length=150)
+    address = models.CharField(max_length=64)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["address", "username", "at"], name="failed_by_person"),
+            models.Index(fields=["at"], name="failed_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username} from {self.address}"

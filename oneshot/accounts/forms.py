@@ -1,0 +1,85 @@
+"""Forms of people and teams. Their messages say what to write instead."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm, PasswordChangeForm
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.core.exceptions import ValidationError
+
+from oneshot.accounts import pauses
+from oneshot.accounts.models import Role, Team, User
+
+WORDS = ("no", "one", "two", "three", "four")
+
+
+class LogInForm(AuthenticationForm):
+    """User name and password, with a pause after some refusals."""
+
+    def clean(self) -> dict[str, Any]:
+        username = self.cleaned_data.get("username", "")
+        address = pauses.address_of(self.request)
+        minutes = int(pauses.PAUSE.total_seconds() // 60)
+        if not pauses.tries_left(username, address):
+            raise ValidationError(
+                f"Too many tries. Wait {minutes} minutes, then try again; an administrator can set a new password.",
+                code="pause",
+            )
+        try:
+            cleaned = super().clean()
+        except ValidationError as error:
+            pauses.record_refusal(username, address)
+            left = pauses.tries_left(username, address)
+            tries = "1 try is" if left == 1 else f"{left} tries are"
+            after = f"{tries} left before a pause of {minutes} minutes." if left else f"Wait {minutes} minutes now."
+            raise ValidationError(f"That name and password don't match. {after}", code="invalid_login") from error
+        pauses.forget(username, address)
+        return cleaned
+
+
+class FirstPasswordForm(PasswordChangeForm):
+    """The old password, and a new one twice."""
+
+    def save(self, commit: bool = True) -> User:
+        self.user.must_change_password = False
+        return super().save(commit)
+
+
+class SignUpForm(BaseUserCreationForm):
+    class Meta:
+        model = User
+        fields = ["username", "first_name", "last_name"]
+
+
+class AccountForm(forms.ModelForm):
+    """What a person may change about themselves."""
+
+    class Meta:
+        model = User
+        fields = ["first_name", "last_name", "email", "keyboard_shortcuts"]
+        labels = {"email": "E-mail", "keyboard_shortcuts": "Keyboard shortcuts"}
+
+
+class TeamForm(forms.ModelForm):
+    class Meta:
+        model = Team
+        fields = ["name"]
+        labels = {"name": "Name of the team"}
+
+    def clean_name(self) -> str:
+        name = self.cleaned_data["name"].strip()
+        if not any(letter.isalnum() for letter in name):
+            raise ValidationError("Write a name with at least one letter or number.")
+        return name
+
+
+class InviteForm(forms.Form):
+    """Whom to add to a team: a user name, known or new."""
+
+    username = forms.CharField(
+        label="User name",
+        max_length=150,
+        validators=[UnicodeUsernameValidator()],
+        help_text="Someone who has no account yet gets one, with a first password that you pass on.",
+    )
+    role = forms.ChoiceField(label="Role", choices=Role.choices, initial=Role.MEMBER)
