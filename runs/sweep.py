@@ -36,19 +36,17 @@ def sweep() -> Counter[str]:
     return +done
 
 
-def take_back_lost_runs(*, everything_here: bool = False) -> int:
+def take_back_lost_runs(*, stopped: bool = False) -> int:
     """Requeue runs whose worker is gone, or end them when it has been lost too often.
 
-    With `everything_here`, all runs that this machine's processes held: `up` calls it after it has stopped them,
-    and that does not count as a failure.
+    `stopped` says that the workers were stopped on purpose, as `up` does on Ctrl-C: no failure is counted.
     """
     count = 0
     quiet = timezone.now() - timedelta(seconds=settings.LEASE_S)
     for run in Run.objects.filter(status__in=WORKING).select_related("task"):
-        here = run.worker.rpartition(":")[0] == hosts.this_host()
         silent = run.heartbeat_at is None or run.heartbeat_at < quiet
-        if silent or hosts.is_surely_dead(run.worker) or (everything_here and here):
-            count += _take_back(run, stopped=everything_here)
+        if silent or hosts.is_surely_dead(run.worker):
+            count += _take_back(run, stopped=stopped)
     return count
 
 
