@@ -183,7 +183,8 @@ class Command(OneShotCommand):
         from oneshot import demo
 
         for line in demo.start():
-            self.say(line)
+            if line:
+                self.say(line)
             if self.stopping:
                 return
         self.say(f"\nWatch the board fill: {address}/boards/{demo.BOARD}/")

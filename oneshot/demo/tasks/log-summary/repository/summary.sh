@@ -1,0 +1,3 @@
+#!/bin/sh
+# summary.sh FILE: how many lines a log has.
+awk 'END { print NR }' "$1"

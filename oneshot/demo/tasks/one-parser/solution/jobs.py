@@ -1,0 +1,10 @@
+"""Jobs and their timeouts."""
+
+from durations import parse_duration
+
+DEFAULT_S = 60
+
+
+def parse_timeout(text):
+    """Return the seconds of a duration such as 1h30m; the default for an empty one."""
+    return parse_duration(text, default_s=DEFAULT_S, called="timeout")
