@@ -25,6 +25,7 @@ SUBMODULE_MODE = "160000"
 
 HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 MESSAGE_START = re.compile(rb"^From [0-9a-f]{40,64} \w{3} \w{3} .*$", re.MULTILINE)
+ENCODING = re.compile(rb"^content-transfer-encoding:\s*(quoted-printable|base64)\s*$", re.MULTILINE | re.IGNORECASE)
 ESCAPE = re.compile(rb'\\([0-7]{3}|[abtnvfr"\\])')
 ESCAPED = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 
@@ -68,12 +69,12 @@ def parse(data: bytes) -> list[FilePatch]:
 
 def touched_paths(data: bytes) -> list[str]:
     """Return the repository-relative paths that the patch changes: both of a rename, the new one of a copy."""
-    return list(dict.fromkeys(path for section in parse(data) for path in section.touched_paths()))
+    return list(dict.fromkeys(path for section in parse(readable(data)) for path in section.touched_paths()))
 
 
 def line_counts(data: bytes) -> tuple[int, int]:
     """Return (lines added, lines removed), binary files left out; of a mailbox, summed over its messages."""
-    sections = parse(data)
+    sections = parse(readable(data))
     return sum(section.added for section in sections), sum(section.removed for section in sections)
 
 
@@ -82,6 +83,7 @@ def strip_paths(diff: bytes, drop: Callable[[str], bool]) -> bytes:
 
     A rename goes as a whole when either of its paths is dropped. Bytes between sections stay as they are.
     """
+    diff = readable(diff)
     kept, position = [], 0
     for section in parse(diff):
         kept.append(diff[position : section.start])
@@ -103,9 +105,18 @@ def mailbox_diffs(data: bytes) -> list[bytes]:
     """
     if not is_mailbox(data):
         return [data] if data.strip() else []
-    starts = [match.start() for match in MESSAGE_START.finditer(data)]
-    messages = [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]
-    return [diff for diff in map(_diff_of_message, messages) if diff]
+    diffs = []
+    for message in map(_decoded_message, _messages(data)):
+        body = message.partition(b"\n\n")[2]
+        diffs.append(b"".join(body[section.start : section.end] for section in parse(body)))
+    return [diff for diff in diffs if diff]
+
+
+def readable(data: bytes) -> bytes:
+    """Return the patch as it can be scanned: a mailbox that a mail program encoded is decoded, all else is `data`."""
+    if not is_mailbox(data) or not ENCODING.search(data):
+        return data
+    return b"".join(map(_decoded_message, _messages(data)))
 
 
 def unsafe_path(path: str) -> str:
@@ -131,6 +142,7 @@ def check_patch(data: bytes, *, file: str = "diff.patch") -> list[Problem]:
     """Return what keeps this patch from being used; [] for a good one and for an empty one."""
     if whole := _fault_of_bytes(data):
         return [Problem(file, "", "", whole)]
+    data = readable(data)
     sections = parse(data)
     if not sections and data.strip():
         return [Problem(file, "", shown(data[:80].decode("utf-8", "replace")), NO_SECTIONS)]
@@ -151,7 +163,7 @@ def check_patch(data: bytes, *, file: str = "diff.patch") -> list[Problem]:
 def patch_notes(data: bytes, *, file: str = "diff.patch") -> list[Problem]:
     """Return what a reader should know about a usable patch: contents that it names but does not carry."""
     notes = []
-    for section in parse(data):
+    for section in parse(readable(data)):
         path = shown(section.new_path or section.old_path or "")
         if section.stub:
             message = f"Its content is lost: the reference cannot restore {path}. Make the diff with --binary."
@@ -202,19 +214,25 @@ def _fault_of_bytes(data: bytes) -> str:
     return ""
 
 
-def _diff_of_message(message: bytes) -> bytes:
-    """Return the file sections of one mail, decoded when a mail program has encoded them."""
-    head, _, body = message.partition(b"\n\n")
-    encoding = re.search(rb"^content-transfer-encoding:\s*(\S+)", head, re.MULTILINE | re.IGNORECASE)
-    name = encoding.group(1).lower() if encoding else b""
-    if name == b"quoted-printable":
+def _messages(mailbox: bytes) -> list[bytes]:
+    starts = [match.start() for match in MESSAGE_START.finditer(mailbox)]
+    return [mailbox[start:end] for start, end in zip(starts, [*starts[1:], len(mailbox)], strict=True)]
+
+
+def _decoded_message(message: bytes) -> bytes:
+    """Return one mail with its body in plain 8 bit; a body that cannot be decoded becomes empty."""
+    head, blank, body = message.partition(b"\n\n")
+    match = ENCODING.search(head)
+    if not match:
+        return message
+    if match.group(1).lower() == b"quoted-printable":
         body = quopri.decodestring(body)
-    elif name == b"base64":
+    else:
         try:
             body = base64.b64decode(body)
         except binascii.Error:
-            return b""
-    return b"".join(body[section.start : section.end] for section in parse(body))
+            body = b""
+    return ENCODING.sub(b"Content-Transfer-Encoding: 8bit", head) + blank + body.rstrip(b"\n") + b"\n"
 
 
 def _binary_literal(lines: list[bytes]) -> bytes | None:
