@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils import timezone
 
 from oneshot.accounts.models import Team, Visibility
 from oneshot.ids import uuid7
@@ -58,11 +59,13 @@ class Cell(models.Model):
     ungraded = models.PositiveIntegerField(default=0)
     not_isolated = models.PositiveIntegerField(default=0)
     seconds_median = models.FloatField(null=True, blank=True)
+    # Input and output tokens together; the mean is over the `tokens_known` attempts whose usage is known.
     tokens_mean = models.FloatField(null=True, blank=True)
+    tokens_known = models.PositiveIntegerField(default=0)
     # Known costs only; `cost_known` counts them. A mean is shown only when all graded attempts have a cost.
     cost_sum_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
     cost_known = models.PositiveIntegerField(default=0)
-    refreshed_at = models.DateTimeField(auto_now=True)
+    refreshed_at = models.DateTimeField(default=timezone.now, help_text="When the counting of its runs began.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["task_version", "agent"], name="one_cell_per_version_and_agent")]

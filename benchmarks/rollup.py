@@ -1,0 +1,169 @@
+"""Keeps one Cell for each agent and task version, counted anew from its runs whenever one of them ends.
+
+A cell is never added to: it is recomputed from the rows while it is locked, so events may come twice, late or at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from statistics import fmean, median
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from benchmarks.models import Cell
+from runs.models import Outcome, Run, Status
+from tasks.models import TaskVersion
+
+# What a cell speaks of: attempts that count, and those that infrastructure failed. Cancelled ones are neither.
+COUNTED = (Status.FINISHED, Status.INFRA_FAILED)
+NOT_ISOLATED = "none"
+FIGURES = (
+    "graded", "resolved", "ungraded", "not_isolated", "seconds_median", "tokens_mean", "tokens_known",
+    "cost_sum_usd", "cost_known", "refreshed_at",
+)  # fmt: skip
+
+
+class Attempt(NamedTuple):
+    """The columns of a run that a cell is made of."""
+
+    agent_id: UUID
+    status: str
+    outcome: str
+    isolation: str
+    seconds: float | None
+    tokens_input: int | None
+    tokens_output: int | None
+    cost_usd: Any
+
+
+def run_ended(run: Run) -> None:
+    """Refresh the cell of a trial that has ended; validation runs say nothing about an agent."""
+    if run.purpose == Run.Purpose.TRIAL:
+        refresh(run.task_version_id, run.agent_id)
+
+
+def refresh(task_version_id: UUID, agent_id: UUID) -> None:
+    """Recompute the cell of one agent at one task version from its runs."""
+    _refresh_version(task_version_id, [agent_id])
+
+
+def rebuild(on_version: Callable[[int, int], None] = lambda done, total: None) -> int:
+    """Recompute every cell, drop those whose runs are gone, and return how many cells there are.
+
+    `on_version(done, total)` is called after each task version. Runs may end meanwhile.
+    """
+    trials = Run.objects.trials().filter(status__in=COUNTED)
+    versions = set(trials.order_by().values_list("task_version_id", flat=True).distinct())
+    versions |= set(Cell.objects.order_by().values_list("task_version_id", flat=True).distinct())
+    for done, version in enumerate(sorted(versions), start=1):
+        agents = set(trials.filter(task_version_id=version).order_by().values_list("agent_id", flat=True).distinct())
+        agents |= set(Cell.objects.filter(task_version_id=version).values_list("agent_id", flat=True))
+        _refresh_version(version, sorted(agents))
+        on_version(done, len(versions))
+    Cell.objects.filter(graded=0, ungraded=0).delete()
+    return Cell.objects.count()
+
+
+def catch_up(window: timedelta = timedelta(days=2)) -> int:
+    """Refresh the cells that missed the end of a run made within `window`; return how many did.
+
+    A worker that is killed between recording an end and telling of it leaves such a cell behind.
+    """
+    ended = Run.objects.trials().filter(status__in=COUNTED, created_at__gte=timezone.now() - window)
+    last = {
+        (version, agent): end
+        for version, agent, end in ended.order_by()
+        .values("task_version_id", "agent_id")
+        .annotate(end=Max("finished_at"))
+        .values_list("task_version_id", "agent_id", "end")
+    }
+    if not last:
+        return 0
+    oldest = min(end for end in last.values() if end is not None)
+    fresh = {
+        (version, agent): at
+        for version, agent, at in Cell.objects.filter(refreshed_at__gte=oldest).values_list(
+            "task_version_id", "agent_id", "refreshed_at"
+        )
+    }
+    stale = [pair for pair, end in last.items() if pair not in fresh or (end is not None and fresh[pair] < end)]
+    for version, agent in stale:
+        refresh(version, agent)
+    return len(stale)
+
+
+@transaction.atomic
+def _refresh_version(task_version_id: UUID, agents: list[UUID]) -> None:
+    cells = _locked(task_version_id, agents)
+    # The rows are read after the lock is held: whoever else ended a run has committed it or will come after us.
+    began = timezone.now()
+    attempts = (
+        Run.objects.trials()
+        .filter(task_version_id=task_version_id, agent_id__in=agents, status__in=COUNTED)
+        .order_by("agent_id")
+        .values_list(*Attempt._fields)
+    )
+    by_agent = {agent: list(rows) for agent, rows in _grouped(map(Attempt._make, attempts.iterator(chunk_size=5000)))}
+    for cell in cells:
+        for name, value in figures(by_agent.get(cell.agent_id, [])).items():
+            setattr(cell, name, value)
+        cell.refreshed_at = began
+    if len(cells) == 1:
+        cells[0].save(update_fields=FIGURES)
+    else:
+        Cell.objects.bulk_update(cells, FIGURES, batch_size=200)
+
+
+def _locked(task_version_id: UUID, agents: list[UUID]) -> list[Cell]:
+    """Return the cells in a fixed order, made where missing, each held until the transaction ends."""
+    held = Cell.objects.select_for_update().filter(task_version_id=task_version_id, agent_id__in=agents)
+    cells = list(held.order_by("agent_id"))
+    if len(cells) == len(agents):
+        return cells
+    task_id = TaskVersion.objects.values_list("task_id", flat=True).get(pk=task_version_id)
+    there = {cell.agent_id for cell in cells}
+    Cell.objects.bulk_create(
+        [
+            Cell(task_version_id=task_version_id, task_id=task_id, agent_id=agent)
+            for agent in agents
+            if agent not in there
+        ],
+        ignore_conflicts=True,
+    )
+    return list(held.order_by("agent_id"))
+
+
+def _grouped(attempts: Iterable[Attempt]) -> Iterator[tuple[UUID, Iterator[Attempt]]]:
+    return itertools.groupby(attempts, key=lambda attempt: attempt.agent_id)
+
+
+def figures(attempts: list[Attempt]) -> dict[str, Any]:
+    """Return the figures of a cell: counts of all attempts, and medians and means over the graded ones.
+
+    Unknown values are left out of a median or mean and counted; None when none is known.
+    """
+    graded = [attempt for attempt in attempts if attempt.status == Status.FINISHED]
+    seconds = [attempt.seconds for attempt in graded if attempt.seconds is not None]
+    tokens = [
+        attempt.tokens_input + attempt.tokens_output
+        for attempt in graded
+        if attempt.tokens_input is not None and attempt.tokens_output is not None
+    ]
+    costs = [attempt.cost_usd for attempt in graded if attempt.cost_usd is not None]
+    return {
+        "graded": len(graded),
+        "resolved": sum(attempt.outcome == Outcome.RESOLVED for attempt in graded),
+        "ungraded": len(attempts) - len(graded),
+        "not_isolated": sum(attempt.isolation == NOT_ISOLATED for attempt in graded),
+        "seconds_median": median(seconds) if seconds else None,
+        "tokens_mean": fmean(tokens) if tokens else None,
+        "tokens_known": len(tokens),
+        "cost_sum_usd": sum(costs) if costs else None,
+        "cost_known": len(costs),
+    }
