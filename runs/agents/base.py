@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from runs.models import AgentConfig
 from runs.sandboxes.base import Mount, Sandbox
+
+if TYPE_CHECKING:
+    from runs.relay.usage import ModelUse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,8 @@ class Assignment:
     model_url: str = ""
     # Stands where a key would: the relay on the host swaps it for the real one.
     model_token: str = ""
+    # What the relay saw of the model's service so far; None when there is no relay.
+    model_use: ModelUse | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +38,15 @@ class ModelNeed:
     header: str = "Authorization"
     # Named values added as query or headers by compatible services, never secrets.
     extra_headers: Mapping[str, str] = field(default_factory=dict)
+    # Uncached input and output tokens after which the relay refuses further requests; None is no limit.
+    token_budget: int | None = None
 
 
 @dataclass(kw_only=True)
 class Ending:
     """How an agent ended, as read from its exit, its output and its transcript.
 
+    Tokens are those of all answers of the model; input includes the cached ones, as the services count them.
     `outcome` is "" when the diff and the tests decide, or one of timeout, budget_exhausted, refused. The diff is
     collected and graded whatever stands here. Unknown numbers are None.
     """
@@ -66,7 +74,14 @@ class Agent(Protocol):
     config: AgentConfig
 
     def check(self) -> str:
-        """Return "" when it can run here, else a sentence with the mend, such as a missing binary."""
+        """Return "" when it can run here, else a sentence with the mend, such as a missing binary. Quick."""
+        ...
+
+    def prepare(self, log: Log) -> None:
+        """Get its own files onto this host where that takes time, such as installing it. Called after `check`.
+
+        Raises AgentError when that cannot work, InfraError when another try may.
+        """
         ...
 
     def mounts(self) -> Sequence[Mount]:

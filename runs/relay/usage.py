@@ -1,0 +1,303 @@
+"""What passed through a run's relay: answers, tokens, failures. Pure reading of bytes; nothing here opens a socket.
+
+The agent cannot reach this record, so it is what a run's tokens and the fault of its service are read from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+# One event of a stream, or one whole JSON answer, that is longer than this is passed on but not read.
+READ_LIMIT = 8 * 1024 * 1024
+# Events worth parsing; the text deltas between them are most of a stream.
+_TELLING = (
+    b'"response.completed"',
+    b'"response.failed"',
+    b'"response.incomplete"',
+    b'"refusal"',
+    b'"content_filter"',
+    b'"usage"',
+    b'"error"',
+)
+_COUNT_LIMIT = 10**12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """Tokens of one answer. `input` includes the cached ones, as the services count them. None is unknown."""
+
+    input: int | None
+    cached: int | None
+    output: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A request that the service did not answer properly. `status` is 0 when there was no HTTP answer at all."""
+
+    status: int
+    code: str
+    message: str
+
+    @property
+    def kind(self) -> str:
+        """Return "budget", "refused", "outage" (may pass by itself), "set-up" (key, model, option) or "request".
+
+        Refused is said conservatively: only where the service itself says that its policy stopped the request.
+        """
+        if self.code == BUDGET_CODE:
+            return "budget"
+        if self.code in _POLICY_CODES or (self.code == "invalid_prompt" and _POLICY_WORDS.search(self.message)):
+            return "refused"
+        if self.code in _OWN_CODES:
+            return "request"
+        if self.code == "insufficient_quota" or self.status in (401, 402, 403, 404, 405, 422):
+            return "set-up"
+        if self.status in (0, 408, 409, 429) or self.status >= 500 or self.code in _PASSING_CODES:
+            return "outage"
+        return "set-up" if self.status == 400 else "request"
+
+    def __str__(self) -> str:
+        status = f"status {self.status}" if self.status else "no answer"
+        return ": ".join(part for part in (f"{status} {self.code}".strip(), self.message) if part)
+
+
+BUDGET_CODE = "oneshot_token_limit"
+HUNG_UP_CODE = "agent_hung_up"
+_POLICY_CODES = {"content_filter", "content_policy_violation", "cyber_policy", "policy_violation"}
+_POLICY_WORDS = re.compile(r"usage polic|safety|flagged|violat", re.IGNORECASE)
+_PASSING_CODES = {"server_error", "rate_limit_exceeded", "server_is_overloaded", "slow_down", "stream_broken"}
+# A 400 that says something about this one request, not about the configuration.
+_OWN_CODES = {HUNG_UP_CODE, "context_length_exceeded", "max_output_tokens", "string_above_max_length", "too_large"}
+
+
+class ModelUse:
+    """What one run asked of its model service so far. May be read and written from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.answers = 0
+        # Answers whose usage was not said; then the sums below are too small.
+        self.uncounted = 0
+        self.input: int | None = None
+        self.cached: int | None = None
+        self.output: int | None = None
+        # The newest last. `last_failure` is None when the last request was answered well.
+        self.failures: deque[Failure] = deque(maxlen=50)
+        self.last_failure: Failure | None = None
+        # Whether the last answer was a refusal by the model, said as such in the protocol.
+        self.last_refused = False
+
+    def __repr__(self) -> str:
+        return f"<{self.requests} requests, {self.answers} answers, {self.input} in, {self.output} out>"
+
+    @property
+    def complete(self) -> bool:
+        """Whether every answer said its usage, so that the sums are the truth."""
+        return self.answers > 0 and not self.uncounted
+
+    @property
+    def spent(self) -> int:
+        """Tokens that count against a budget: input that was not cached, and output."""
+        with self._lock:
+            return (self.input or 0) - (self.cached or 0) + (self.output or 0)
+
+    def asked(self) -> None:
+        """Note that a request has arrived."""
+        with self._lock:
+            self.requests += 1
+
+    def failed(self, failure: Failure) -> None:
+        """Note that a request came to nothing."""
+        with self._lock:
+            self.failures.append(failure)
+            self.last_failure = failure
+
+    def answered(self, answer: Answer) -> None:
+        """Note an answer that arrived whole, or as much of it as arrived."""
+        with self._lock:
+            self.answers += 1
+            self.last_refused = answer.refused
+            self.last_failure = answer.failure
+            if answer.failure:
+                self.failures.append(answer.failure)
+            if answer.tokens is None:
+                self.uncounted += 1
+                return
+            self.input = _sum(self.input, answer.tokens.input)
+            self.cached = _sum(self.cached, answer.tokens.cached)
+            self.output = _sum(self.output, answer.tokens.output)
+
+
+def _sum(total: int | None, more: int | None) -> int | None:
+    return total if more is None else (total or 0) + more
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """What one answer of a model said about itself."""
+
+    tokens: Tokens | None = None
+    refused: bool = False
+    failure: Failure | None = None
+
+
+@dataclass
+class AnswerReader:
+    """Reads an answer as its bytes pass by, one JSON document or a stream of events, holding one line at most."""
+
+    media_type: str
+    # Whether the path is one where a model answers; the list of models, for one, has no usage.
+    is_generation: bool = True
+    answer: Answer = field(default_factory=Answer)
+    _line: bytearray = field(default_factory=bytearray)
+    _too_long: bool = False
+    _ended: bool = False
+
+    @property
+    def is_stream(self) -> bool:
+        return self.media_type.startswith("text/event-stream")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a stream's last event has been read."""
+        return self.is_stream and self._ended
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        if not self.is_stream:
+            self._keep(data)
+            return
+        first, *rest = data.split(b"\n")
+        self._keep(first)
+        for part in rest:
+            self._read_line()
+            self._keep(part)
+
+    def finish(self, *, broken: Failure | None = None) -> Answer | None:
+        """Return what was learnt; None for a path where no model answers. `broken` says why bytes are missing."""
+        if not self.is_generation:
+            return None
+        if self.is_stream:
+            self._read_line()
+        elif not self._too_long and (document := _parsed(bytes(self._line))):
+            self._ended = True
+            self._read_response(document)
+        if broken is None and self.is_stream and not self._ended:
+            broken = Failure(status=0, code="stream_broken", message="the stream ended before the answer was complete")
+        if not self._ended or not self.is_stream:
+            self.answer.failure = self.answer.failure or broken
+        return self.answer
+
+    def _keep(self, data: bytes) -> None:
+        if self._too_long or len(self._line) + len(data) > READ_LIMIT:
+            self._too_long = True
+            self._line.clear()
+        else:
+            self._line += data
+
+    def _read_line(self) -> None:
+        line, too_long = bytes(self._line), self._too_long
+        self._line.clear()
+        self._too_long = False
+        if too_long:
+            # Only the last event is ever that long: it repeats the whole answer.
+            self._ended = True
+        elif line.startswith(b"data:"):
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                self._ended = True
+            elif any(mark in data for mark in _TELLING) and (event := _parsed(data)):
+                self._read_event(event)
+
+    def _read_event(self, event: dict[str, Any]) -> None:
+        kind = event.get("type")
+        response = event.get("response")
+        if kind in ("response.completed", "response.failed", "response.incomplete") and isinstance(response, dict):
+            self._ended = True
+            self._read_response(response)
+        elif kind == "response.output_item.done":
+            self.answer.refused |= _refuses(event.get("item"))
+        elif kind == "error" or (kind is None and isinstance(event.get("error"), dict)):
+            self._ended = True
+            self.answer.failure = failure_of(event.get("error") or event, status=200)
+        elif kind is None:
+            self._read_response(event)
+
+    def _read_response(self, response: dict[str, Any]) -> None:
+        if tokens := tokens_of(response.get("usage")):
+            self.answer.tokens = tokens
+        outputs = response.get("output")
+        if isinstance(outputs, list):
+            self.answer.refused |= any(_refuses(item) for item in outputs)
+        choices = response.get("choices")
+        if isinstance(choices, list):
+            self.answer.refused |= any(_choice_refuses(choice) for choice in choices)
+        if isinstance(response.get("error"), dict):
+            self.answer.failure = failure_of(response["error"], status=200)
+        elif response.get("status") == "incomplete":
+            details = response.get("incomplete_details")
+            reason = str(details.get("reason", "")) if isinstance(details, dict) else ""
+            self.answer.failure = Failure(status=200, code=reason[:100], message="the answer is incomplete")
+
+
+def tokens_of(usage: object) -> Tokens | None:
+    """Read a usage object of the Responses or the Chat Completions API. None when it is neither."""
+    if not isinstance(usage, dict):
+        return None
+    names = ("input_tokens", "input_tokens_details", "output_tokens")
+    if "prompt_tokens" in usage:
+        names = ("prompt_tokens", "prompt_tokens_details", "completion_tokens")
+    details = usage.get(names[1])
+    cached = count_of(details.get("cached_tokens")) if isinstance(details, dict) else None
+    tokens = Tokens(input=count_of(usage.get(names[0])), cached=cached, output=count_of(usage.get(names[2])))
+    return None if tokens.input is None and tokens.output is None else tokens
+
+
+def count_of(value: object) -> int | None:
+    """Return a believable number of tokens, or None."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _COUNT_LIMIT:
+        return None
+    return value
+
+
+def failure_of(error: object, *, status: int) -> Failure:
+    """Read the error object of an answer, whatever shape it has."""
+    if isinstance(error, dict):
+        code = error.get("code") or error.get("type") or ""
+        return Failure(status=status, code=str(code)[:100], message=str(error.get("message") or "")[:1000])
+    return Failure(status=status, code="", message=str(error or "")[:1000])
+
+
+def failure_of_body(body: bytes, *, status: int) -> Failure:
+    """Read the body of an HTTP error."""
+    document = _parsed(body)
+    if document is None:
+        return Failure(status=status, code="", message=body[:300].decode("utf-8", "replace").strip())
+    return failure_of(document.get("error", document), status=status)
+
+
+def _parsed(data: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _refuses(item: object) -> bool:
+    content = item.get("content") if isinstance(item, dict) else None
+    return isinstance(content, list) and any(isinstance(p, dict) and p.get("type") == "refusal" for p in content)
+
+
+def _choice_refuses(choice: object) -> bool:
+    if not isinstance(choice, dict):
+        return False
+    said = choice.get("message") or choice.get("delta")
+    return choice.get("finish_reason") == "content_filter" or (isinstance(said, dict) and bool(said.get("refusal")))
