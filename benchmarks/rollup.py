@@ -6,7 +6,7 @@ A cell is never added to: it is recomputed from the rows while it is locked, so 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import timedelta
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -58,16 +58,23 @@ def rebuild(on_version: Callable[[int, int], None] = lambda done, total: None) -
 
     `on_version(done, total)` is called after each task version. Runs may end meanwhile.
     """
-    trials = Run.objects.trials().filter(status__in=COUNTED)
-    versions = set(trials.order_by().values_list("task_version_id", flat=True).distinct())
+    versions = set(Run.objects.trials().order_by().values_list("task_version_id", flat=True).distinct())
     versions |= set(Cell.objects.order_by().values_list("task_version_id", flat=True).distinct())
+    rebuild_versions(versions, on_version)
+    Cell.objects.filter(graded=0, ungraded=0).delete()
+    return Cell.objects.count()
+
+
+def rebuild_versions(
+    versions: Collection[UUID], on_version: Callable[[int, int], None] = lambda done, total: None
+) -> None:
+    """Recompute all cells of these task versions, each version in a transaction of its own."""
     for done, version in enumerate(sorted(versions), start=1):
-        agents = set(trials.filter(task_version_id=version).order_by().values_list("agent_id", flat=True).distinct())
+        of_version = Run.objects.trials().filter(task_version_id=version, status__in=COUNTED)
+        agents = set(of_version.order_by().values_list("agent_id", flat=True).distinct())
         agents |= set(Cell.objects.filter(task_version_id=version).values_list("agent_id", flat=True))
         _refresh_version(version, sorted(agents))
         on_version(done, len(versions))
-    Cell.objects.filter(graded=0, ungraded=0).delete()
-    return Cell.objects.count()
 
 
 def catch_up(window: timedelta = timedelta(days=2)) -> int:
