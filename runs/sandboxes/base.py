@@ -8,11 +8,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from runs.errors import InfraError
+
 Network = Literal["none", "model-only", "full"]
 
 # What every sandbox shows inside: the repository, and a home that the agent's user owns.
 WORKDIR = "/work"
 HOME = "/home/agent"
+BASE_GIT = "/opt/oneshot/base.git"
+# Who commands run as, wherever the sandbox has users of its own.
+AGENT_UID = 10001
 
 Sink = Callable[[str, bytes], None]
 """Called with ("stdout" or "stderr", bytes) as output arrives, in pieces of any size."""
@@ -64,9 +69,16 @@ class SandboxSpec:
     root: bool = False
 
 
+class FileTooLarge(InfraError):
+    """`Sandbox.get` was asked for a file that is larger than the caller allows."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExecResult:
-    """How a command ended. `exit_code` is None when it was killed by a limit or by `destroy`."""
+    """How a command ended. `exit_code` is None when it was killed: by a limit, a time-out, `kill` or `destroy`.
+
+    A death by a signal of its own is 128 plus the signal, a command that is not there 127.
+    """
 
     exit_code: int | None
     stdout: bytes
@@ -100,6 +112,14 @@ class Sandbox(Protocol):
     # A read-only git directory that holds the base commit and nothing else; the agent cannot change it.
     base_git: str
 
+    def path(self, path: str) -> str:
+        """Return how commands inside call a path of the plan: below WORKDIR, HOME, /tmp, BASE_GIT or a mount's target.
+
+        The same, but in the local plain sandbox. `cwd`, `put`, `get` and the first word of `exec` are translated
+        already; a path among other arguments or in a variable must go through here.
+        """
+        ...
+
     def exec(
         self,
         argv: Sequence[str],
@@ -114,21 +134,30 @@ class Sandbox(Protocol):
     ) -> ExecResult:
         """Run a command to its end, with all its children. A time-out kills the children too and is no error.
 
+        What the command leaves running in the background is killed when it ends. When several commands run at
+        once, that happens at the end of the last; a limit or a time-out of one may end all of them.
+
         `cwd` is the workdir when None. `root` asks for the sandbox's own root where there is one (never for
         agents). Raises InfraError when the sandbox cannot be reached.
         """
         ...
 
     def put(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
-        """Write a file, and the directories above it, owned by the sandbox's user. Raises InfraError."""
+        """Write a file, and the directories above it, owned by the sandbox's user. Raises InfraError.
+
+        A link that stands in the place of the file is replaced, not followed.
+        """
         ...
 
     def put_tree(self, path: str, files: Mapping[str, bytes]) -> None:
-        """Write many files below `path` in one go. Relative names only. Raises InfraError."""
+        """Write many files below `path` in one go. Relative names only. Raises InfraError.
+
+        Whatever stands in the way below `path`, such as a link where a directory is needed, is replaced.
+        """
         ...
 
     def get(self, path: str, *, max_bytes: int = 50_000_000) -> bytes:
-        """Read a regular file; links are not followed out. Raises FileNotFoundError, or InfraError if too large."""
+        """Read a regular file. Raises FileTooLarge, or FileNotFoundError when there is none, or a link or device."""
         ...
 
     def kill(self) -> None:
