@@ -99,17 +99,22 @@ def is_mailbox(data: bytes) -> bool:
 
 
 def mailbox_diffs(data: bytes) -> list[bytes]:
-    """Return the plain diffs of a mailbox in the order to apply them; messages without a diff are left out.
+    """Return the plain diffs of a mailbox, in the order in which `git apply` takes them; of one diff, itself.
 
-    A patch that is no mailbox is returned as the only one.
+    Messages without a diff are left out, and so are binary files whose content is lost: git would refuse the whole
+    diff for their sake.
     """
     if not is_mailbox(data):
-        return [data] if data.strip() else []
+        bodies = [data]
+    else:
+        bodies = [message.partition(b"\n\n")[2] for message in map(_decoded_message, _messages(data))]
     diffs = []
-    for message in map(_decoded_message, _messages(data)):
-        body = message.partition(b"\n\n")[2]
-        diffs.append(b"".join(body[section.start : section.end] for section in parse(body)))
-    return [diff for diff in diffs if diff]
+    for body in bodies:
+        sections = parse(body)
+        kept = [body[section.start : section.end] for section in sections if not section.stub]
+        whole = body is data and len(kept) == len(sections)
+        diffs.append(body if whole else b"".join(kept))
+    return [diff for diff in diffs if diff.strip()]
 
 
 def readable(data: bytes) -> bytes:
@@ -117,6 +122,9 @@ def readable(data: bytes) -> bytes:
     if not is_mailbox(data) or not ENCODING.search(data):
         return data
     return b"".join(map(_decoded_message, _messages(data)))
+
+
+IN_GIT = "lies in .git"
 
 
 def unsafe_path(path: str) -> str:
@@ -134,7 +142,7 @@ def unsafe_path(path: str) -> str:
             return "has an empty part or a single dot"
         # As git does: file systems that ignore case, trailing dots or short names would all end in .git.
         if part.lower().split(":")[0].rstrip(" .") in (".git", "git~1"):
-            return "lies in .git"
+            return IN_GIT
     return ""
 
 
