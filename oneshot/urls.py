@@ -9,6 +9,8 @@ from oneshot.pages import overview, search
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("overview/now/", overview.now, name="overview-now"),
+    path("overview/machine/", overview.machine, name="overview-machine"),
+    path("overview/ungraded/again/", overview.run_ungraded_again, name="ungraded-again"),
     path("overview/demo/remove/", overview.remove_demo, name="demo-remove"),
     path("search/", search.search, name="search"),
     path("health/live", health.live, name="health-live"),
@@ -16,4 +18,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("oneshot.accounts.urls")),
     path("tasks/", include("tasks.urls")),
+    path("", include("benchmarks.urls")),
 ]

@@ -40,6 +40,25 @@ function writeTimes(root = doc) {
   }
 }
 
+// How far this clock is ahead of the server's, so that what is going on never lasts less than no time.
+const serverNow = () => Date.now() - (openedAt - servedAt);
+let openedAt = 0;
+let servedAt = 0;
+
+function duration(s) {
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} m ${two(s % 60)} s`;
+  const minutes = Math.round(s / 60);
+  return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} m`;
+}
+
+function countOn() {
+  for (const element of all("[data-since]")) {
+    const words = duration(Math.max(0, Math.floor((serverNow() - new Date(element.dataset.since).getTime()) / 1000)));
+    if (element.textContent !== words) element.textContent = words;
+  }
+}
+
 // ── toasts and copying ──────────────────────────────────────────────────────────────────────────────
 function fade(toast) {
   setTimeout(() => toast.remove(), 8000);
@@ -167,8 +186,11 @@ function answered(event) {
 }
 
 doc.addEventListener("DOMContentLoaded", () => {
+  openedAt = Date.now();
+  servedAt = Number(doc.body.dataset.now) * 1000 || openedAt;
   writeTimes();
   setInterval(writeTimes, 30000);
+  setInterval(countOn, 1000);
   all("#toasts .toast").forEach(fade);
   doc.addEventListener("keydown", press);
   one("#jump")?.addEventListener("keydown", walkResults);

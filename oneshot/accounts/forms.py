@@ -16,9 +16,13 @@ WORDS = ("no", "one", "two", "three", "four")
 class LogInForm(AuthenticationForm):
     """User name and password, with a pause after some refusals."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].label = "User name"
+
     def clean(self) -> dict[str, Any]:
         username = self.cleaned_data.get("username", "")
-        address = pauses.address_of(self.request)
+        address = pauses.address_of(self.request) if self.request else ""
         minutes = int(pauses.PAUSE.total_seconds() // 60)
         if not pauses.tries_left(username, address):
             raise ValidationError(

@@ -17,16 +17,27 @@ from django.views.decorators.http import require_POST
 
 from oneshot.accounts import actions
 from oneshot.accounts.forms import AccountForm, FirstPasswordForm, InviteForm, LogInForm, SignUpForm, TeamForm
-from oneshot.accounts.models import Membership, Role, Team
+from oneshot.accounts.models import Membership, Role, Team, User, Visibility
 
 THEMES = ("auto", "light", "dark")
 YEAR_S = 365 * 24 * 3600
+
+
+class SignedIn(HttpRequest):
+    """What a view behind `login_required` gets."""
+
+    user: User
 
 
 class LogIn(LoginView):
     template_name = "accounts/login.html"
     authentication_form = LogInForm
     redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        demo = Team.objects.filter(is_demo=True, boards__visibility=Visibility.PUBLIC)
+        board = demo.values_list("boards__slug", flat=True).first()
+        return super().get_context_data(**kwargs) | {"demo_board": f"/boards/{board}/" if board else ""}
 
 
 class LogOut(LogoutView):
@@ -57,7 +68,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-def account(request: HttpRequest) -> HttpResponse:
+def account(request: SignedIn) -> HttpResponse:
     """Show and change one's own name, shortcuts and theme; on phones this is also the way to everything else."""
     form = AccountForm(request.POST or None, instance=request.user)
     if request.method == "POST" and form.is_valid():
@@ -99,7 +110,7 @@ def _teams(user: Any) -> QuerySet[Team]:
 
 
 @login_required
-def team_list(request: HttpRequest) -> HttpResponse:
+def team_list(request: SignedIn) -> HttpResponse:
     """List the user's teams, and make a new one."""
     form = TeamForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -111,14 +122,14 @@ def team_list(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-def team_detail(request: HttpRequest, slug: str) -> HttpResponse:
+def team_detail(request: SignedIn, slug: str) -> HttpResponse:
     """Show who is in a team; its owners can change that."""
     team = get_object_or_404(Team.objects.of(request.user), slug=slug)
     return _show_team(request, team)
 
 
 def _show_team(
-    request: HttpRequest,
+    request: SignedIn,
     team: Team,
     *,
     rename: TeamForm | None = None,
@@ -144,7 +155,7 @@ def _show_team(
 
 @login_required
 @require_POST
-def team_rename(request: HttpRequest, slug: str) -> HttpResponse:
+def team_rename(request: SignedIn, slug: str) -> HttpResponse:
     team = get_object_or_404(Team.objects.owned_by(request.user), slug=slug)
     form = TeamForm(request.POST, instance=team)
     if not form.is_valid():
@@ -158,7 +169,7 @@ def team_rename(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 @never_cache
-def team_invite(request: HttpRequest, slug: str) -> HttpResponse:
+def team_invite(request: SignedIn, slug: str) -> HttpResponse:
     """Add a person. A new account's password is in this one response and nowhere else."""
     team = get_object_or_404(Team.objects.owned_by(request.user), slug=slug)
     form = InviteForm(request.POST)
@@ -177,7 +188,7 @@ def team_invite(request: HttpRequest, slug: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def member_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def member_role(request: SignedIn, slug: str, pk: int) -> HttpResponse:
     team = get_object_or_404(Team.objects.owned_by(request.user), slug=slug)
     membership = get_object_or_404(team.memberships.select_related("user", "team"), pk=pk)
     role = request.POST.get("role", "")
@@ -195,7 +206,7 @@ def member_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def member_remove(request: SignedIn, slug: str, pk: int) -> HttpResponse:
     """Take a person out of a team: owners anyone, members themselves."""
     team = get_object_or_404(Team.objects.of(request.user), slug=slug)
     membership = get_object_or_404(team.memberships.select_related("user", "team"), pk=pk)

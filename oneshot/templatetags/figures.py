@@ -281,3 +281,59 @@ def along(value: float) -> str:
     ('73.3%', '0.0%', '100.0%')
     """
     return f"{min(max(value, 0.0), 1.0) * 100:.1f}%"
+
+
+# Where a task stands, and what its validation found: (class of the mark, icon, word).
+TASK_MARKS = {
+    "captured": ("", "queued", "Captured"),
+    "draft": ("", "edit", "Draft"),
+    "review": ("live", "running", "In review"),
+    "published": ("", "check", "Published"),
+    "retired": ("", "cancelled", "Retired"),
+}
+VALIDATION_MARKS = {
+    "running": ("live", "grading", "Validating"),
+    "valid": ("ok", "ok", "Valid"),
+    "invalid": ("warn", "infra", "Not valid"),
+}
+
+
+@register.simple_tag
+def task_state(state: str) -> SafeString:
+    """Draw where a task stands on its way to being published."""
+    return mark(*TASK_MARKS[state])
+
+
+@register.simple_tag
+def validation_mark(validation: str) -> SafeString:
+    """Draw what a validation found; a version that has none gets words without a mark."""
+    if validation not in VALIDATION_MARKS:
+        return mark_safe('<span class="unknown">not validated</span>')
+    return mark(*VALIDATION_MARKS[validation])
+
+
+@register.simple_tag
+def since(start: datetime | None) -> SafeString:
+    """Write for how long something has been going on; oneshot.js counts on."""
+    if start is None:
+        return UNKNOWN
+    passed = max(0.0, (timezone.now() - start).total_seconds())
+    return format_html(
+        '<span data-since="{}">{}</span>', start.isoformat(timespec="milliseconds"), seconds(float(int(passed)))
+    )
+
+
+@register.simple_tag
+def tests_passed(run: Any) -> SafeString:
+    """Write how many of the tests that count passed; a dash for a run that was never graded by tests."""
+    counts = (
+        run.fail_to_pass_passed,
+        run.pass_to_pass_passed,
+        run.fail_to_pass_failed,
+        run.pass_to_pass_failed,
+    )
+    if all(number is None for number in counts):
+        return mark_safe('<span class="dim">\N{EN DASH}</span>')
+    fixed, kept, unfixed, broken = (number or 0 for number in counts)
+    passed = fixed + kept
+    return format_html("{} of {}", f"{passed:,}", f"{passed + unfixed + broken:,}")
