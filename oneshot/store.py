@@ -50,6 +50,37 @@ def put(data: bytes) -> str:
     return digest
 
 
+def put_file(source: Path) -> str:
+    """Store what a file holds, without reading it whole into memory, and return its digest."""
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    path = path_of(digest)
+    if path.exists():
+        return digest
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as packed, source.open("rb") as file:
+            zstandard.ZstdCompressor(level=LEVEL).copy_stream(file, packed, size=source.stat().st_size)
+            packed.flush()
+            os.fsync(packed.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return digest
+
+
+def get_file(digest: str, target: Path) -> None:
+    """Write what is stored under `digest` into the file `target`, piece by piece. Raises ContentMissing."""
+    try:
+        packed = path_of(digest).open("rb")
+    except FileNotFoundError:
+        raise ContentMissing(f"The content store has nothing under {digest}; was the data directory moved?") from None
+    with packed, target.open("wb") as file:
+        zstandard.ZstdDecompressor().copy_stream(packed, file)
+
+
 def put_text(text: str) -> str:
     """Store `text` as UTF-8 and return its digest; lone surrogates are kept as replacement characters."""
     return put(text.encode("utf-8", "replace"))
