@@ -12,7 +12,7 @@ import random
 import time
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import transaction
@@ -29,7 +29,7 @@ from runs.grading.base import Grade
 from runs.keeper import HoldingProvider, Keeper
 from runs.models import Artifact, Image, Outcome, Run, Status, TestResult
 from runs.relay import open_door
-from runs.sandboxes.base import Limits, Provider, Sandbox, SandboxSpec
+from runs.sandboxes.base import Limits, Network, Provider, Sandbox, SandboxSpec
 from tasks.patches import line_counts
 
 logger = logging.getLogger(__name__)
@@ -177,7 +177,7 @@ class _Execution:
                 image=image.reference,
                 labels=self._labels("run"),
                 limits=self._limits(),
-                network=self.run.network,
+                network=cast(Network, self.run.network),
                 mounts=agent.mounts(),
                 door=door.door if door else None,
                 workdir=self.version.effective_environment().get("workdir") or "/work",

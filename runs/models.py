@@ -67,7 +67,8 @@ class AgentConfig(models.Model):
         cls, *, kind: str, name: str = "", version: str = "", model: str = "", settings: dict[str, Any] | None = None
     ) -> AgentConfig:
         """Return the row of exactly this configuration, made if there is none yet."""
-        identity = {"kind": kind, "name": name or kind, "version": version, "model": model, "settings": settings or {}}
+        identity: dict[str, Any] = {"kind": kind, "name": name or kind, "version": version, "model": model}
+        identity["settings"] = settings or {}
         row, _ = cls.objects.get_or_create(digest=cls.digest_of(**identity), defaults=identity)
         return row
 

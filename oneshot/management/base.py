@@ -2,12 +2,13 @@
 
 import json
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, OperationalError, ProgrammingError, connections
 from django.db.migrations.executor import MigrationExecutor
 
@@ -29,8 +30,10 @@ class OneShotCommand(BaseCommand):
     prints_json = False
     requires_system_checks: list[str] = []
     requires_database = True
+    # Does the work, with the command's own options as keywords; raises BadInput for what the caller must mend.
+    run: Callable[..., int | None]
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> ArgumentParser:
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(
             prog_name, subcommand, epilog=f"example:\n  {self.example}", formatter_class=_Help, **kwargs
         )
@@ -45,10 +48,6 @@ class OneShotCommand(BaseCommand):
         status = self.run(**options)
         if status:
             sys.exit(status)
-
-    def run(self, **options: Any) -> int | None:
-        """Do the work. Raise BadInput for what the caller must mend."""
-        raise CommandError(f"{type(self).__name__} has no run().")
 
     def say(self, text: str) -> None:
         """Tell a person something; on standard error, so that standard output stays for results."""

@@ -74,9 +74,8 @@ def attempt_all(installation: Installation, command: str, runs: int) -> list[dic
 def report(workers: int, rows: list[dict[str, Any]]) -> None:
     times = [[moment(row[f"{phase}_at"]) for phase in PHASES] for row in rows]
     wall = max(row[-1] for row in times) - min(row[1] for row in times)
-    print(
-        f"\n{workers} workers: {wall / len(rows):.2f} s per run in the long run, {60 * len(rows) / wall:.0f} runs per minute"
-    )
+    pace = f"{wall / len(rows):.2f} s per run in the long run, {60 * len(rows) / wall:.0f} runs per minute"
+    print(f"\n{workers} workers: {pace}")
     for index in range(1, len(PHASES) - 1):
         spent = [row[index + 1] - row[index] for row in times]
         print(f"  {PHASES[index]:11} median {statistics.median(spent):6.3f} s, highest {max(spent):6.3f} s")
@@ -101,9 +100,8 @@ def report_plain(image: str, command: str, runs: int) -> None:
             docker("exec", container, "sh", "-c", "git -C /work status --short")
             docker("rm", "-f", container)
         spent.append(time.monotonic() - begun)
-    print(
-        f"\nplain docker CLI: median {statistics.median(spent):.2f} s per pair of containers, highest {max(spent):.2f} s"
-    )
+    pair = f"median {statistics.median(spent):.2f} s per pair of containers, highest {max(spent):.2f} s"
+    print(f"\nplain docker CLI: {pair}")
 
 
 def docker(*args: str) -> str:
