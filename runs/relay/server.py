@@ -259,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
             said = str(failure)
             relay.usage.failed(failure)
             self._refuse(502, failure.code, f"The model service cannot be reached: {error}")
-        relay.log(f"{self.command} {path[:200]}: {said.rstrip()}, {time.monotonic() - started:.1f} s")
+        relay.log(f"{self.command} {path[:200]}: {said}, {time.monotonic() - started:.1f} s")
 
     def _ask(self, target: str, body: bytes, generates: bool) -> str:
         """Ask the service, again if it says that it was asked too often, and pass the answer on."""
@@ -356,7 +356,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Count an answer, and return what the log says of it."""
         answer = reader.finish(broken=broken)
         if answer is None:
-            return " "
+            return ""
         self.relay.usage.answered(answer)
         tokens = answer.tokens
         counts = f", {tokens.input} tokens in, {tokens.output} out" if tokens else ", usage unknown"

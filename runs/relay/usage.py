@@ -82,6 +82,7 @@ class ModelUse:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.requests = 0
+        # Those that arrived whole and are no failure.
         self.answers = 0
         # Answers whose usage was not said; then the sums below are too small.
         self.uncounted = 0
@@ -100,7 +101,7 @@ class ModelUse:
     @property
     def complete(self) -> bool:
         """Whether every answer said its usage, so that the sums are the truth."""
-        return self.answers > 0 and not self.uncounted
+        return self.input is not None and not self.uncounted
 
     @property
     def spent(self) -> int:
@@ -122,7 +123,7 @@ class ModelUse:
     def answered(self, answer: Answer) -> None:
         """Note an answer that arrived whole, or as much of it as arrived."""
         with self._lock:
-            self.answers += 1
+            self.answers += not answer.failure
             self.last_refused = answer.refused
             self.last_failure = answer.failure
             if answer.failure:
