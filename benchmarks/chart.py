@@ -46,7 +46,7 @@ def chart(rows: list[Row], key: str) -> dict[str, Any]:
     """
     axis = AXES[key]
     shown = [(row, value) for row in rows if (value := axis.value(row)) is not None and row.score.value is not None]
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "label": row.label,
             "x": value,

@@ -10,27 +10,35 @@ from runs.models import AgentConfig
 REFERENCES = {"oracle": "applies the reference diff", "nop": "does nothing"}
 LONGEST = 40
 
-_FORMS: tuple[Callable[[AgentConfig], str], ...] = (
+_NAMED: tuple[Callable[[AgentConfig], str], ...] = (
     lambda agent: agent.name,
+    lambda agent: _join(agent.name, effort_of(agent)),
     lambda agent: _join(agent.name, agent.model),
     lambda agent: _join(agent.name, agent.version),
     lambda agent: _join(agent.name, agent.version, agent.model),
     lambda agent: _join(agent.name, agent.model, effort_of(agent)),
     lambda agent: _join(agent.name, agent.version, agent.model, effort_of(agent)),
 )
+# Where one agent is tried with many models, its name says nothing.
+_NAMELESS: tuple[Callable[[AgentConfig], str], ...] = (
+    lambda agent: agent.model,
+    lambda agent: _join(agent.model, effort_of(agent)),
+)
 
 
 def labels_of(agents: Sequence[AgentConfig]) -> list[str]:
-    """Return a label for each agent: its name, with model, version or effort where names alone are not enough.
+    """Return a label for each agent: its name, with effort, model or version where names alone are not enough.
 
     Agents that differ only in other settings get the beginning of their digest.
     """
+    ranked = [agent for agent in agents if not agent.is_reference]
     groups: dict[str, list[AgentConfig]] = {}
     for agent in agents:
         groups.setdefault(agent.name, []).append(agent)
     labels: dict[str, str] = {}
     for group in groups.values():
-        forms = ([form(agent) for agent in group] for form in _FORMS)
+        alone = len(group) > 1 and len(group) == len(ranked) and all(agent.model for agent in group)
+        forms = ([form(agent) for agent in group] for form in ((*_NAMELESS, *_NAMED) if alone else _NAMED))
         chosen = next((names for names in forms if len(set(names)) == len(group)), None)
         if chosen is None:
             chosen = [_join(agent.name, agent.model, agent.digest[:4]) for agent in group]

@@ -21,6 +21,7 @@ COLUMNS = 8
 PAGE, PAGE_OF_ALL = 14, 100
 # Above this a cell is a number of attempts instead of a row of squares.
 SQUARES = 10
+_COUNTS = ("graded", "resolved", "ungraded")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Square:
     run_id: UUID
     kind: str
     title: str
+
+    @property
+    def href(self) -> str:
+        # A page has hundreds of these; reversing each would take longer than all queries together.
+        return f"/runs/{self.run_id}/"
 
 
 @dataclass
@@ -110,8 +116,8 @@ def easiest_first(table: Table, lines: list[int]) -> list[int]:
 
 
 def _cell(table: Table, row: Row, column: int) -> MatrixCell:
-    count = {name: int(table.counts[name][row.line][column]) for name in ("graded", "resolved", "ungraded")}
-    return MatrixCell(row, **count)
+    graded, resolved, ungraded = (int(table.counts[name][row.line][column]) for name in _COUNTS)
+    return MatrixCell(row, graded, resolved, ungraded)
 
 
 def _add_squares(rows: list[tuple[TaskRef, list[MatrixCell]]], user: Any) -> None:

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from benchmarks import statistics
 from benchmarks.cells import Activity, Table, TaskRef, load
-from benchmarks.labels import labels_of
+from benchmarks.labels import labels_of, under_of
 from benchmarks.statistics import Estimate, Rank
 from runs.models import AgentConfig
 from tasks.models import Task
@@ -55,6 +55,15 @@ class Row:
     @property
     def is_reference(self) -> bool:
         return self.agent.is_reference
+
+    @property
+    def under(self) -> str:
+        """Return what stands below its name."""
+        return under_of(self.agent)
+
+    @property
+    def going(self) -> int:
+        return self.running + self.queued
 
     @property
     def is_waiting(self) -> bool:
