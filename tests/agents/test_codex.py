@@ -12,7 +12,6 @@ from runs.agents.codex import installation
 from runs.errors import AgentError, InfraError
 from runs.models import AgentConfig
 from runs.relay import open_door
-from tests.agents.plain_sandbox import PlainSandbox
 from tests.servers.responses import Step, http_error, patch, refuse, say, scripted_responses, shell
 
 pytestmark = pytest.mark.codex
@@ -20,11 +19,6 @@ pytestmark = pytest.mark.codex
 KEY = "sk-test-0123456789abcdefghijklmn"
 FIX = shell("sed -i s/a-b/a+b/ calc.py")
 FIXED = "+def add(a, b): return a+b"
-
-
-@pytest.fixture
-def sandbox(tmp_path):
-    return PlainSandbox(tmp_path, {"calc.py": "def add(a, b): return a-b\n", "README.md": "calc\n"})
 
 
 @pytest.fixture(autouse=True)
