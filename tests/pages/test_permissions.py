@@ -1,0 +1,201 @@
+"""Who may open what: every route, for a visitor, an outsider, a member, an owner and an administrator.
+
+A route without an entry in EXPECTED fails the first test, so that nobody adds a page without deciding this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from benchmarks.models import Board
+from oneshot import store
+from oneshot.accounts.models import Membership, Team, User
+from runs.models import Artifact, Run
+from tasks.models import Task
+from tests.builders import make_run, make_superuser, make_task, make_team, make_user
+
+pytestmark = pytest.mark.django_db
+
+PEOPLE = ("visitor", "outsider", "member", "owner", "administrator")
+SLUG = "secret-task"
+
+
+@dataclass
+class World:
+    """A private team with one of everything, and the five people."""
+
+    people: dict[str, User | None]
+    team: Team
+    task: Task
+    run: Run
+    going: Run
+    board: Board
+
+
+@pytest.fixture
+def world() -> World:
+    owner, member, outsider = make_user("owner"), make_user("member"), make_user("outsider")
+    team = make_team(owner=owner, member=member, slug="secret", name="Secret")
+    tests = [{"path": "tests/test_adder.py", "digest": store.put(b"def test(): pass\n"), "rubric_id": None}]
+    task = make_task(team=team, slug=SLUG, version={"hidden_tests": tests})
+    run = make_run(task=task, outcome="resolved", log_digest=store.put(b""))
+    going = make_run(task=task, status="running")
+    Artifact.objects.create(run=run, name="notes.txt", digest=store.put(b"notes"), bytes=5)
+    board = Board.objects.create(slug="secret-board", title="Secret board", team=team)
+    board.tasks.add(task)
+    people: dict[str, User | None] = {
+        "visitor": None,
+        "outsider": outsider,
+        "member": member,
+        "owner": owner,
+        "administrator": make_superuser(),
+    }
+    return World(people, team, task, run, going, board)
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a route answers to each of PEOPLE, in their order."""
+
+    statuses: str
+    kwargs: Callable[[World], dict[str, Any]] = lambda world: {}
+    method: str = "get"
+    data: dict[str, Any] = field(default_factory=dict)
+    query: str = ""
+
+
+def of_team(world: World) -> dict[str, Any]:
+    return {"slug": world.team.slug}
+
+
+def of_member(world: World) -> dict[str, Any]:
+    return {"slug": world.team.slug, "pk": Membership.objects.get(team=world.team, user__username="member").pk}
+
+
+def of_task(world: World) -> dict[str, Any]:
+    return {"slug": world.task.slug}
+
+
+def of_version(world: World) -> dict[str, Any]:
+    return {"slug": world.task.slug, "number": 1}
+
+
+def of_test(world: World) -> dict[str, Any]:
+    return {"slug": world.task.slug, "number": 1, "position": 0}
+
+
+def of_run(world: World) -> dict[str, Any]:
+    return {"pk": world.run.pk}
+
+
+def of_board(world: World) -> dict[str, Any]:
+    return {"slug": world.board.slug}
+
+
+EVERYONE = "200 200 200 200 200"
+SIGNED_IN = "302 200 200 200 200"
+TEAM_ONLY = "404 404 200 200 200"
+
+EXPECTED: dict[str, Route] = {
+    # the frame
+    "overview": Route(SIGNED_IN),
+    "overview-now": Route(SIGNED_IN),
+    "overview-machine": Route(SIGNED_IN),
+    "ungraded-again": Route("302 302 302 302 302", method="post"),
+    "demo-remove": Route("302 404 404 404 404", method="post"),
+    "search": Route(EVERYONE, query="?q=secret"),
+    "health-live": Route(EVERYONE),
+    "health-ready": Route("503 503 503 503 503"),
+    # people and teams
+    "login": Route("200 302 302 302 302"),
+    "logout": Route("302 302 302 302 302", method="post"),
+    "sign-up": Route("404 404 404 404 404"),
+    "password-change": Route(SIGNED_IN),
+    "account": Route(SIGNED_IN),
+    "theme": Route("302 302 302 302 302", method="post", data={"theme": "dark"}),
+    "team-list": Route(SIGNED_IN),
+    "team-detail": Route("302 404 200 200 200", of_team),
+    "team-rename": Route("302 404 404 302 302", of_team, "post", {"name": "Renamed"}),
+    "team-invite": Route("302 404 404 302 302", of_team, "post", {"username": "outsider", "role": "member"}),
+    "member-role": Route("302 404 404 302 302", of_member, "post", {"role": "owner"}),
+    "member-remove": Route("302 404 302 302 302", of_member, "post"),
+    # tasks
+    "task-list": Route(EVERYONE),
+    "task-detail": Route(TEAM_ONLY, of_task),
+    "task-visibility": Route("404 404 302 302 302", of_task, "post", {"visibility": "public"}),
+    "task-reference-diff": Route(TEAM_ONLY, of_version),
+    "task-hidden-test": Route(TEAM_ONLY, of_test),
+    # boards
+    "leaderboard": Route(SIGNED_IN),
+    "leaderboard-live": Route(EVERYONE),
+    "board-list": Route(SIGNED_IN),
+    "board-excerpt": Route(EVERYONE),
+    "board-create": Route(SIGNED_IN),
+    "board-detail": Route(TEAM_ONLY, of_board),
+    "board-live": Route(TEAM_ONLY, of_board),
+    "board-edit": Route("302 404 200 200 200", of_board),
+    "board-delete": Route("302 404 200 200 200", of_board),
+}
+
+
+def routes() -> Iterator[str]:
+    """Yield the name of every route but those of the administration, which test_admin.py walks through."""
+    yield from _names(get_resolver().url_patterns)
+
+
+def _names(patterns: list[Any]) -> Iterator[str]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            if pattern.namespace != "admin":
+                yield from _names(pattern.url_patterns)
+        elif isinstance(pattern, URLPattern):
+            yield pattern.name or f"unnamed: {pattern.pattern}"
+
+
+def test_every_route_has_an_entry_and_every_entry_a_route() -> None:
+    assert set(routes()) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_person_gets_what_is_theirs(name: str, world: World) -> None:
+    route = EXPECTED[name]
+    url = reverse(name, kwargs=route.kwargs(world)) + route.query
+    answers = {person: _status(url, route, user) for person, user in world.people.items()}
+    assert answers == dict(zip(PEOPLE, map(int, route.statuses.split()), strict=True))
+
+
+def _status(url: str, route: Route, user: User | None) -> int:
+    """Return the status of one answer, undoing whatever it changed."""
+    client = Client()
+    if user is not None:
+        client.force_login(user)
+    with transaction.atomic():
+        send = getattr(client, route.method)
+        status = send(url, route.data).status_code if route.data else send(url).status_code
+        transaction.set_rollback(True)
+    return status
+
+
+def test_a_get_of_what_only_a_post_does_is_refused(world: World) -> None:
+    client = Client()
+    client.force_login(world.people["administrator"])
+    posts = {name: route for name, route in EXPECTED.items() if route.method == "post"}
+    answers = {name: client.get(reverse(name, kwargs=route.kwargs(world))).status_code for name, route in posts.items()}
+    assert answers == dict.fromkeys(posts, 405)
+
+
+def test_a_secret_never_shows_in_a_strangers_lists(world: World) -> None:
+    outsider = Client()
+    outsider.force_login(world.people["outsider"])
+    for person in (Client(), outsider):
+        for url in ("/tasks/?q=secret", "/search/?q=secret", f"/search/?q={world.run.pk}", "/", "/teams/"):
+            body = person.get(url, follow=True).content.decode()
+            assert SLUG not in body
+            assert "Secret board" not in body
