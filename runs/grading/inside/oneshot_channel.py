@@ -1,0 +1,94 @@
+# mypy: ignore-errors
+"""The way out of the sandbox for a test runner: signed frames on a pipe that nothing can be taken back from.
+
+The key comes on standard input, before any code of the repository runs, so that neither the command line nor the
+environment nor a file holds it. A frame without a right signature is not believed (runs/grading/channel.py).
+"""
+
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import sys
+
+# Out of the way of code that closes or counts the first descriptors.
+LEAST_DESCRIPTOR = 200
+
+
+class Channel:
+    """Writes frames `@<signature> <kind> <length>`, a line end, the payload, a line end."""
+
+    def __init__(self, key, descriptor):
+        self._fd = descriptor
+        self._sequence = 0
+        self._process = os.getpid()
+        self._key = key
+
+    def name(self, purpose):
+        """Return a name that only the holder of the key can foretell."""
+        return hmac.new(self._key, purpose.encode(), hashlib.sha256).hexdigest()[:10]
+
+    def send(self, kind, payload):
+        """Write one frame. A forked child that came back from a test must not speak for its parent."""
+        if os.getpid() != self._process:
+            os._exit(70)
+        data = payload if isinstance(payload, bytes) else json.dumps(payload).encode("ascii")
+        head = f"{self._sequence} {kind} {len(data)}".encode("ascii")
+        signature = hmac.new(self._key, head + b"\n" + data, hashlib.sha256).hexdigest().encode("ascii")
+        self._sequence += 1
+        self._write(b"@" + signature + b" " + kind.encode("ascii") + b" %d\n" % len(data) + data + b"\n")
+
+    def _write(self, data):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+def open_channel():
+    """Take the key from standard input and descriptor 3 for writing; the tests then find neither there."""
+    key = bytes.fromhex(sys.stdin.readline().strip())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    descriptor = fcntl.fcntl(3, fcntl.F_DUPFD_CLOEXEC, LEAST_DESCRIPTOR)
+    os.close(3)
+    return Channel(key, descriptor)
+
+
+def fingerprint(places):
+    """Return what stands at each (owner, name) now, to tell later whether it was replaced."""
+    found = {}
+    for owner, name in places:
+        thing = vars(owner).get(name)
+        inner = getattr(thing, "__func__", thing)
+        label = "{}.{}".format(getattr(owner, "__qualname__", None) or owner.__name__, name)
+        found[label] = (thing, getattr(inner, "__code__", None))
+    return found
+
+
+def changed(before, after):
+    """Return the names under which something else stands now."""
+    return [
+        label for label, (thing, code) in before.items() if after[label][0] is not thing or after[label][1] is not code
+    ]
+
+
+def hide_repository(root):
+    """Take directories of the repository off the path, and return the path as it was.
+
+    While a test runner is being imported, a file of the repository must not stand in for a part of it.
+    """
+    whole = list(sys.path)
+    base = os.path.realpath(root)
+    installed = ("site-packages", "dist-packages")
+    sys.path[:] = [
+        entry
+        for entry in whole
+        if entry
+        and (
+            not (os.path.realpath(entry) + os.sep).startswith(base + os.sep)
+            or any(part in installed for part in entry.split(os.sep))
+        )
+    ]
+    return whole
