@@ -132,6 +132,7 @@ class _Execution:
             raise AgentError(problem)
         if problem := self.provider.available():
             raise InfraError(problem)
+        agent.prepare(self.log)
         image = images.ensure(self.version, self.run.sandbox, log=self.log, alive=self.keeper.alive)
         self._move(Status.RUNNING, image=image)
         sandbox, ending = self._try(agent, image)
@@ -172,7 +173,7 @@ class _Execution:
     def _try(self, agent: Agent, image: Image) -> tuple[Sandbox, Ending]:
         need = agent.model()
         listen, host = self.provider.door_host() if need else ("", "")
-        with open_door(need, listen) if need else nullcontext() as door:
+        with open_door(need, listen, self.log) if need else nullcontext() as door:
             spec = SandboxSpec(
                 image=image.reference,
                 labels=self._labels("run"),
@@ -190,6 +191,7 @@ class _Execution:
                 timeout_s=self.run.limits["timeout_s"],
                 model_url=door.url(host) if door else "",
                 model_token=door.door.token if door else "",
+                model_use=door.usage if door else None,
             )
             try:
                 ending = agent.run(sandbox, assignment, self.log)
