@@ -28,6 +28,7 @@ PACKAGE = "@openai/codex"
 INSTALL_TIMEOUT_S = 900
 ASK_TIMEOUT_S = 60
 VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9.+-]*\Z")
+NETWORK_FAULT = re.compile(r"\b(ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT|ERR_SOCKET\w*|EHOSTUNREACH|ENETUNREACH)\b")
 # Where npm keeps the native package, seen from its own package, from a prefix, and from an older layout.
 LAYOUTS = (
     ".",
@@ -87,8 +88,11 @@ def obtain(version: str, log: Log) -> Installation:
     base = _own_directory()
     base.mkdir(parents=True, exist_ok=True)
     with (base / ".lock").open("w") as lock:
-        log("agent", f"waiting for the installation of Codex {version}")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log("agent", "another run is installing Codex; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         return find(version) or _install(base, version, log)
 
 
@@ -144,6 +148,8 @@ def _npm(*arguments: str, timeout_s: float = ASK_TIMEOUT_S) -> str:
         raise InfraError(f"npm {arguments[0]} did not finish within {timeout_s:g} s.") from None
     if done.returncode:
         words = tail((done.stderr or done.stdout).encode())
+        if NETWORK_FAULT.search(words):
+            raise InfraError(f"npm {arguments[0]} of {PACKAGE} did not reach its registry. npm says:\n{words}")
         raise AgentError(f"npm {arguments[0]} of {PACKAGE} failed. {MEND} npm says:\n{words}")
     return done.stdout
 
