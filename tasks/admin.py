@@ -38,7 +38,9 @@ class TaskAdmin(admin.ModelAdmin):
     inlines = [VersionInline]
     show_full_result_count = False
 
-    def page(self, task: Task) -> SafeString:
+    def page(self, task: Task) -> SafeString | str:
+        if task._state.adding:
+            return ""
         return format_html('<a href="{}">{}</a>', reverse("task-detail", args=[task.slug]), task.slug)
 
     def save_model(self, request: HttpRequest, obj: Task, form: Any, change: bool) -> None:
