@@ -130,6 +130,7 @@ class _Execution:
         agent = agents.load(self.run.agent)
         if problem := agent.check():
             raise AgentError(problem)
+        agent.prepare(self.log)
         if problem := self.provider.available():
             raise InfraError(problem)
         agent.prepare(self.log)
@@ -191,6 +192,7 @@ class _Execution:
                 timeout_s=self.run.limits["timeout_s"],
                 model_url=door.url(host) if door else "",
                 model_token=door.door.token if door else "",
+                model_use=door.usage if door else None,
                 model_use=door.usage if door else None,
             )
             try:
