@@ -5,3 +5,9 @@ from django.apps import AppConfig
 
 class RunsConfig(AppConfig):
     name = "runs"
+
+    def ready(self) -> None:
+        from runs.events import when_run_ends
+        from runs.validation import run_ended
+
+        when_run_ends(run_ended)

@@ -40,7 +40,7 @@ class Expectations:
     @classmethod
     def of(cls, version: TaskVersion) -> Expectations:
         """Return the sets of a version. Those of a version found not valid do not count: it is graded as if new."""
-        if version.validation == version.Validation.INVALID:
+        if version.validation_reason:
             return cls()
         lists = version.expectations()
         return cls(
