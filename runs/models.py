@@ -265,6 +265,11 @@ class Run(models.Model):
             models.Index(fields=["outcome", "-created_at"], name="run_outcome_newest"),
             models.Index(fields=["task", "-created_at"], name="run_task_newest"),
             models.Index(fields=["agent", "-created_at"], name="run_agent_newest"),
+            models.Index(fields=["sandbox", "-created_at"], name="run_sandbox_newest"),
+            models.Index(fields=["fault", "-created_at"], name="run_fault_newest", condition=~models.Q(fault="")),
+            models.Index(fields=["-created_at"], name="run_public_newest", condition=models.Q(public=True)),
+            models.Index(fields=["seconds", "id"], name="run_time"),
+            models.Index(fields=["cost_usd", "id"], name="run_cost"),
             models.Index(fields=["task_version", "agent", "purpose", "attempt"], name="run_cell"),
             models.Index(
                 fields=["heartbeat_at"],
