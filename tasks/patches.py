@@ -124,6 +124,7 @@ def readable(data: bytes) -> bytes:
     return b"".join(map(_decoded_message, _messages(data)))
 
 
+NEWLINE = b"\n"
 IN_GIT = "lies in .git"
 
 
@@ -154,15 +155,16 @@ def check_patch(data: bytes, *, file: str = "diff.patch") -> list[Problem]:
     sections = parse(data)
     if not sections and data.strip():
         return [Problem(file, "", shown(data[:80].decode("utf-8", "replace")), NO_SECTIONS)]
-    problems = []
+    problems: list[Problem] = []
     for section in sections:
-        line = data.count(b"\n", 0, section.start) + 1
-        name = shown(section.new_path or section.old_path or "")
-        problems += [Problem(file, f"line {line}", name, fault) for fault in section.faults]
+        name = section.new_path or section.old_path or ""
+        found = [(name, fault) for fault in section.faults]
         for path in section.named_paths():
             if why := unsafe_path(path):
-                message = f"The path {why}. Make the diff inside the repository with `git diff --binary`."
-                problems.append(Problem(file, f"line {line}", shown(path), message))
+                found.append((path, f"The path {why}. Make the diff inside the repository with `git diff --binary`."))
+        if found:
+            line = f"line {data.count(NEWLINE, 0, section.start) + 1}"
+            problems += [Problem(file, line, shown(value), message) for value, message in found]
         if len(problems) >= MOST_PROBLEMS:
             break
     return problems

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from tasks.formats.base import DraftCriterion, DraftFile
 from tasks.formats.fields import Fields
+from tasks.formats.files import TaskFiles, Unreadable
 from tasks.patches import unsafe_path
 from tasks.problems import shown
 
@@ -19,11 +20,11 @@ NOT_USED = ("script", "cases_file", "container_tracing")
 OLD_RUBRICS = ("content_rubric", "location_rubric", "clarity_rubric")
 
 
-def read_evaluation(evaluation: Fields) -> None:
+def read_evaluation(evaluation: Fields, files: TaskFiles) -> None:
     """Put the criteria and tests of an `evaluation` object into its draft, with every fault found."""
     draft = evaluation.draft
     draft.criteria = _criteria(evaluation)
-    draft.tests = _tests(evaluation, {criterion.key for criterion in draft.criteria})
+    draft.tests = _tests(evaluation, files, {criterion.key for criterion in draft.criteria})
     for key in NOT_USED:
         if evaluation.data.get(key):
             evaluation.note(key, "It is not used. Put tests into test_scripts, and commands into environment.")
@@ -81,12 +82,12 @@ def _kind(rubric: Fields) -> str:
     return kind
 
 
-def _tests(evaluation: Fields, criteria: set[str]) -> list[DraftFile]:
+def _tests(evaluation: Fields, files: TaskFiles, criteria: set[str]) -> list[DraftFile]:
     found: dict[str, DraftFile] = {}
     placeholders = evaluation.draft.provenance.setdefault("placeholder_tests", [])
     for script in evaluation.objects("test_scripts"):
         path = script.text("path", most=1000).strip().removeprefix("./")
-        content = _content(script)
+        content = _content(script, files)
         if not path and not script.data.get("path"):
             script.refuse("path", "A test needs a path in the repository, such as tests/test_fix.py.")
         why = "holds a backslash" if "\\" in path else unsafe_path(path) if path else ""
@@ -103,21 +104,39 @@ def _tests(evaluation: Fields, criteria: set[str]) -> list[DraftFile]:
         rubric_id = script.text("rubric_id", most=100).strip() or None
         if rubric_id and rubric_id not in criteria:
             script.note("rubric_id", "No rubric has this id; the test counts all the same.")
-        found[path] = DraftFile(path=path, content=content.encode(), rubric_id=rubric_id)
+        found[path] = DraftFile(path=path, content=content, rubric_id=rubric_id)
     _check_nesting(evaluation, list(found))
     if not placeholders:
         del evaluation.draft.provenance["placeholder_tests"]
     return [found[path] for path in sorted(found)]
 
 
-def _content(script: Fields) -> str | None:
-    """Return the text of a test; None, with a problem, when there is none that could be written to a file."""
-    if script.data.get("content") is None:
-        script.refuse("content", "A test needs its text. Put the file's content there.")
-        return None
+def _content(script: Fields, files: TaskFiles) -> bytes | None:
+    """Return what a test file holds, as text in the metadata or as a file of the task; None after a problem."""
     before = len(script.draft.problems)
-    content = script.text("content", most=MAX_TEST_BYTES)
+    if script.data.get("content") is not None:
+        content = script.text("content", most=MAX_TEST_BYTES).encode()
+    elif path := script.text("file", most=1000).strip().removeprefix("./"):
+        content = _file(script, files, path)
+    else:
+        content = b""
+        if len(script.draft.problems) == before:
+            script.refuse("content", "A test needs its text. Put it here, or name a file of the task as file.")
     return content if len(script.draft.problems) == before else None
+
+
+def _file(script: Fields, files: TaskFiles, path: str) -> bytes:
+    why = "holds a backslash" if "\\" in path else unsafe_path(path)
+    if why:
+        script.refuse("file", f"The path {why}. Name a file in the task's directory, such as evaluation/test_fix.py.")
+    elif files.kind(path) == "":
+        script.refuse("file", "There is no such file in the task's directory.")
+    else:
+        try:
+            return files.read(path, most=MAX_TEST_BYTES)
+        except Unreadable as error:
+            script.draft.problems.append(error.problem)
+    return b""
 
 
 def _check_nesting(evaluation: Fields, paths: list[str]) -> None:
@@ -129,17 +148,17 @@ def _check_nesting(evaluation: Fields, paths: list[str]) -> None:
             evaluation.draft.refuse(evaluation.file, evaluation.place("test_scripts"), shown(path), message)
 
 
-def is_placeholder(content: str) -> bool:
+def is_placeholder(content: bytes) -> bool:
     """Return whether this is one of the two tests that the original puts into tasks without any.
 
     They look at staged files and at error words in another test's output, and so pass or fail whatever the agent
     did; they are told by what they do, so that a real test under their name stays.
     """
-    functions = re.findall(r"^\s*(?:async\s+)?def\s+(test\w*)", content, re.MULTILINE)
-    if functions == ["test_changes_were_made"]:
-        return "--cached" in content and "--name-only" in content
-    if functions == ["test_tests_can_run"]:
-        return "SyntaxError" in content and "pytest" in content and "os.walk" in content
+    functions = re.findall(rb"^\s*(?:async\s+)?def\s+(test\w*)", content, re.MULTILINE)
+    if functions == [b"test_changes_were_made"]:
+        return b"--cached" in content and b"--name-only" in content
+    if functions == [b"test_tests_can_run"]:
+        return b"SyntaxError" in content and b"pytest" in content and b"os.walk" in content
     return False
 
 

@@ -94,7 +94,7 @@ class _Reading:
         draft.repo = {**repo, "remove_paths": draft.repo["remove_paths"]}
         draft.sensitivity = self._sensitivity(fields)
         draft.environment = self._environment(meta)
-        read_evaluation(fields.object("evaluation"))
+        read_evaluation(fields.object("evaluation"), self.files)
         self._reference_diff()
         self._provenance(fields)
         self._check_overlay()

@@ -132,6 +132,13 @@ def test_rubrics_without_tests_and_tests_without_rubrics_are_accepted(tmp_path, 
     assert only_tests.rubrics.count() == 0
 
 
+def test_the_text_of_a_test_may_lie_in_a_file_of_the_task(tmp_path, team):
+    scripts = [{"path": "tests/test_adder.py", "file": "evaluation/test_adder.py"}]
+    changes = {"evaluation": {"test_scripts": scripts}}
+    task = imported(write_task(tmp_path / "t", changes, files={"evaluation/test_adder.py": TEST}), team)
+    assert task.current_version.hidden_test_files() == {"tests/test_adder.py": TEST.encode()}
+
+
 PLACEHOLDERS = [
     {
         "path": "tests/test_task_completion.py",

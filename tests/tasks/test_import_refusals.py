@@ -95,6 +95,8 @@ def script(**fields):
         (script(content=None), "evaluation.test_scripts[0].content", "needs its text"),
         (script(content=[TEST]), "evaluation.test_scripts[0].content", "must be text"),
         (script(content="x = '\ud800'"), "evaluation.test_scripts[0].content", "surrogate"),
+        (script(content=None, file="../x.py"), "evaluation.test_scripts[0].file", "leaves"),
+        (script(content=None, file="x.py"), "evaluation.test_scripts[0].file", "no such file"),
         (script(content="x" * 8_000_001), "evaluation.test_scripts[0].content", "at most"),
     ],
 )
