@@ -81,6 +81,10 @@ class _Snapshot:
             total = len(entries)
             entries = trees.sparse(entries, patterns)
             self.log("build", f"sparse checkout: {len(entries)} of {total} files")
+        if removed := [str(pattern) for pattern in self.repo.get("remove_paths") or []]:
+            total = len(entries)
+            entries = trees.without(entries, removed)
+            self.log("build", f"the task takes {total - len(entries)} of {total} files out of its base")
         if subdir := str(self.repo.get("subdir") or "").strip("/"):
             entries = trees.below(entries, subdir)
             self._move_into(subdir, mirror.path)

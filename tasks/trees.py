@@ -97,6 +97,14 @@ def sparse(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
     return found
 
 
+def without(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
+    """Return what is left when the named paths are taken out: a plain path with all below it, from the top on;
+    one with wildcards as in .gitignore."""
+    anchored = [pattern if re.search(r"[*?\[]", pattern) else f"/{pattern.strip('/')}" for pattern in patterns]
+    rules = [rule for pattern in anchored if (rule := _rule(pattern))]
+    return [entry for entry in entries if not _matched(entry.path, rules)]
+
+
 def _in_cone(path: str, directories: Sequence[str]) -> bool:
     parent = str(PurePosixPath(path).parent)
     if parent == ".":
