@@ -7,20 +7,21 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django.db import connection
-from django.db.models import CharField, Count, ExpressionWrapper, F, FloatField, Max, QuerySet, Sum
-from django.db.models.functions import Cast
+from django.db.models import Count, F, Max, QuerySet, Sum
 
-from benchmarks.models import Cell
+from benchmarks.models import Tally
+from benchmarks.rollup import PACKED_COUNTS, PACKED_VALUES, RECORD
 from benchmarks.statistics import Array
 from runs.models import WORKING, Run, Status
 from tasks.models import Task
 
 ACTIVE = (Status.QUEUED, *WORKING)
+RECORD_TYPE = np.dtype(
+    [("agent", "S16"), *((name, "<u4") for name in PACKED_COUNTS), *((name, "<f8") for name in PACKED_VALUES)]
+)
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,8 @@ class TaskRef:
     slug: str
     title: str
     version_id: UUID
-    team_slug: str
-    team_name: str
     is_demo: bool
+    packed: bytes | None
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,14 @@ class Activity:
 
 
 class Table:
-    """Cells as arrays with one line per agent and one column per task; 0 where there is no cell."""
-
-    COUNTS = ("graded", "resolved", "ungraded", "not_isolated", "tokens_known", "cost_known")
-    VALUES = ("seconds_median", "tokens_mean", "cost")
+    """Cells as arrays with one line per agent and one column per task; 0 or nan where there is no cell."""
 
     def __init__(self, agents: list[UUID], tasks: list[TaskRef]) -> None:
         self.agents = agents
         self.tasks = tasks
         shape = (len(agents), len(tasks))
-        self.counts: dict[str, Array] = {name: np.zeros(shape) for name in self.COUNTS}
-        self.values: dict[str, Array] = {name: np.full(shape, np.nan) for name in self.VALUES}
+        self.counts: dict[str, Array] = {name: np.zeros(shape) for name in PACKED_COUNTS}
+        self.values: dict[str, Array] = {name: np.full(shape, np.nan) for name in PACKED_VALUES}
 
     def without_untried(self, also: set[UUID]) -> Table:
         """Return this table without the tasks that have no attempt, except those in `also`."""
@@ -89,8 +86,8 @@ class Table:
 
 
 def tasks_of(queryset: QuerySet[Task]) -> list[TaskRef]:
-    """Return the tasks of `queryset` that have a version, by slug, in one query."""
-    columns = ("id", "slug", "title", "current_version_id", "team__slug", "team__name", "team__is_demo")
+    """Return the tasks of `queryset` that have a version, by slug, with their tallies, in one query."""
+    columns = ("id", "slug", "title", "current_version_id", "team__is_demo", "current_version__tally__packed")
     rows = queryset.filter(current_version__isnull=False).order_by("slug").values_list(*columns)
     return [TaskRef(*row) for row in rows]
 
@@ -111,13 +108,10 @@ def activity(tasks: QuerySet[Task]) -> Activity:
         by_agent[agent] = (running, queued + number) if waits else (running + number, queued)
         counts["queued" if waits else "running"] += number
         tried.add(task)
-    cells = cells_of(tasks).aggregate(last=Max("refreshed_at"), cells=Count("id"), graded=Sum("graded"))
-    parts = (
-        cells["last"].timestamp() if cells["last"] else 0,
-        cells["cells"],
-        cells["graded"],
-        *sorted(counts.items()),
-    )
+    tallies = Tally.objects.filter(task_version__current_of__in=tasks.order_by())
+    ended = tallies.aggregate(last=Max("refreshed_at"), versions=Count("pk"), attempts=Sum("attempts"))
+    last = ended["last"].timestamp() if ended["last"] else 0
+    parts = (last, ended["versions"], ended["attempts"], *sorted(counts.items()))
     return Activity(
         running=counts["running"],
         queued=counts["queued"],
@@ -125,40 +119,22 @@ def activity(tasks: QuerySet[Task]) -> Activity:
         by_agent=by_agent,
         tasks=tried,
         stamp=hashlib.sha256(repr(parts).encode()).hexdigest()[:16],
-        refreshed_at=cells["last"],
+        refreshed_at=ended["last"],
     )
 
 
-def cells_of(tasks: QuerySet[Task]) -> QuerySet[Cell]:
-    """Return the cells of the current versions of `tasks`."""
-    return Cell.objects.filter(task__in=tasks.order_by(), task_version=F("task__current_version"))
-
-
-def load(tasks: list[TaskRef], queryset: QuerySet[Task], also: Iterable[UUID] = ()) -> Table:
-    """Return the cells of `tasks` as a table, with a line for every agent in `also` too, in one query."""
-    # Converting 20,000 pairs of ids and as many decimals one by one would cost more than all the rest.
-    keys = {name: ExpressionWrapper(F(f"{name}_id"), output_field=CharField()) for name in ("agent", "task")}
-    cost = Cast("cost_sum_usd", FloatField())
-    columns = (*Table.COUNTS, "seconds_median", "tokens_mean")
-    cells = list(
-        cells_of(queryset)
-        .annotate(agent_key=keys["agent"], task_key=keys["task"], cost=cost)
-        .values_list("agent_key", "task_key", *columns, "cost")
-    )
-    column_of = {_key(task.id): place for place, task in enumerate(tasks)}
-    agents = {cell[0] for cell in cells} | {_key(agent) for agent in also}
-    line_of = {key: place for place, key in enumerate(sorted(agents, key=str))}
-    table = Table([key if isinstance(key, UUID) else UUID(key) for key in line_of], tasks)
-    cells = [cell for cell in cells if cell[1] in column_of]
-    if cells:
-        by_column = list(zip(*cells, strict=True))
-        at = ([line_of[key] for key in by_column[0]], [column_of[key] for key in by_column[1]])
-        for values, name in zip(by_column[2:], (*Table.COUNTS, *Table.VALUES), strict=True):
-            target = table.counts if name in table.counts else table.values
-            target[name][at] = np.array(values, dtype=float)
+def table_of(tasks: list[TaskRef], also: Iterable[UUID] = ()) -> Table:
+    """Return the tallies of `tasks` as a table, with a line for every agent in `also` too."""
+    tallies = [bytes(task.packed or b"") for task in tasks]
+    records = np.frombuffer(b"".join(tallies), dtype=RECORD_TYPE)
+    columns = np.repeat(np.arange(len(tasks)), [len(tally) // RECORD.size for tally in tallies])
+    others = np.array([agent.bytes for agent in also], dtype="S16")
+    agents, lines = np.unique(np.concatenate([records["agent"], others]), return_inverse=True)
+    # numpy drops the zero bytes at the end of a text.
+    table = Table([UUID(bytes=agent.ljust(16, b"\0")) for agent in agents.tolist()], tasks)
+    at = (lines[: len(records)], columns)
+    for name in PACKED_COUNTS:
+        table.counts[name][at] = records[name]
+    for name in PACKED_VALUES:
+        table.values[name][at] = records[name]
     return table
-
-
-def _key(identity: UUID) -> Any:
-    """Return an id as the database driver gives it: a UUID from PostgreSQL, hex digits from SQLite."""
-    return identity if connection.features.has_native_uuid_field else identity.hex

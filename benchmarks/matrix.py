@@ -18,7 +18,7 @@ from oneshot.templatetags.figures import OUTCOME_MARKS, STATUS_MARKS
 from runs.models import Outcome, Run, Status
 
 COLUMNS = 8
-PAGE, PAGE_OF_ALL = 14, 100
+PAGE, PAGE_OF_ALL = 14, 60
 # Above this a cell is a number of attempts instead of a row of squares.
 SQUARES = 10
 _COUNTS = ("graded", "resolved", "ungraded")

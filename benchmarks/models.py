@@ -73,3 +73,18 @@ class Cell(models.Model):
 
     def __str__(self) -> str:
         return f"{self.resolved} of {self.graded} by {self.agent}"
+
+
+class Tally(models.Model):
+    """All cells of one task version in one value, so that a board of 500 tasks reads 500 rows and not 20,000.
+
+    Written together with its cells by benchmarks/rollup.py, which also says how `packed` is laid out.
+    """
+
+    task_version = models.OneToOneField(TaskVersion, on_delete=models.CASCADE, primary_key=True, related_name="tally")
+    packed = models.BinaryField(default=bytes)
+    attempts = models.PositiveIntegerField(default=0, help_text="Graded and ungraded attempts of all agents.")
+    refreshed_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.attempts} attempts at {self.task_version_id}"

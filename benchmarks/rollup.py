@@ -1,13 +1,16 @@
 """Keeps one Cell for each agent and task version, counted anew from its runs whenever one of them ends.
 
-A cell is never added to: it is recomputed from the rows while it is locked, so events may come twice, late or at once.
+A cell is never added to: it is recomputed from the rows under a lock, so events may come twice, late or at once. The
+tally of a version repeats its cells in the form that boards read.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
+import struct
 from collections.abc import Callable, Collection, Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import fmean, median
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,17 +19,18 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from benchmarks.models import Cell
+from benchmarks.models import Cell, Tally
 from runs.models import Outcome, Run, Status
 from tasks.models import TaskVersion
 
 # What a cell speaks of: attempts that count, and those that infrastructure failed. Cancelled ones are neither.
 COUNTED = (Status.FINISHED, Status.INFRA_FAILED)
 NOT_ISOLATED = "none"
-FIGURES = (
-    "graded", "resolved", "ungraded", "not_isolated", "seconds_median", "tokens_mean", "tokens_known",
-    "cost_sum_usd", "cost_known", "refreshed_at",
-)  # fmt: skip
+# A tally holds one record for each agent: the 16 bytes of its id, these counts, then these values, nan for None.
+PACKED_COUNTS = ("graded", "resolved", "ungraded", "not_isolated", "tokens_known", "cost_known")
+PACKED_VALUES = ("seconds_median", "tokens_mean", "cost_sum_usd")
+RECORD = struct.Struct("<16s6I3d")
+FIGURES = (*PACKED_COUNTS, *PACKED_VALUES)
 
 
 class Attempt(NamedTuple):
@@ -106,8 +110,14 @@ def catch_up(window: timedelta = timedelta(days=2)) -> int:
 
 
 @transaction.atomic
-def _refresh_version(task_version_id: UUID, agents: list[UUID]) -> None:
-    cells = _locked(task_version_id, agents)
+def _refresh_version(task_version_id: UUID, agents: Collection[UUID]) -> None:
+    """Recompute the cells of these agents at one version, and the tally of all its cells.
+
+    Raises TaskVersion.DoesNotExist when the version has been deleted meanwhile.
+    """
+    task_id = TaskVersion.objects.values_list("task_id", flat=True).get(pk=task_version_id)
+    Tally.objects.bulk_create([Tally(task_version_id=task_version_id)], ignore_conflicts=True)
+    Tally.objects.select_for_update().get(pk=task_version_id)
     # The rows are read after the lock is held: whoever else ended a run has committed it or will come after us.
     began = timezone.now()
     attempts = (
@@ -117,33 +127,30 @@ def _refresh_version(task_version_id: UUID, agents: list[UUID]) -> None:
         .values_list(*Attempt._fields)
     )
     by_agent = {agent: list(rows) for agent, rows in _grouped(map(Attempt._make, attempts.iterator(chunk_size=5000)))}
-    for cell in cells:
-        for name, value in figures(by_agent.get(cell.agent_id, [])).items():
-            setattr(cell, name, value)
-        cell.refreshed_at = began
-    if len(cells) == 1:
-        cells[0].save(update_fields=FIGURES)
-    else:
-        Cell.objects.bulk_update(cells, FIGURES, batch_size=200)
-
-
-def _locked(task_version_id: UUID, agents: list[UUID]) -> list[Cell]:
-    """Return the cells in a fixed order, made where missing, each held until the transaction ends."""
-    held = Cell.objects.select_for_update().filter(task_version_id=task_version_id, agent_id__in=agents)
-    cells = list(held.order_by("agent_id"))
-    if len(cells) == len(agents):
-        return cells
-    task_id = TaskVersion.objects.values_list("task_id", flat=True).get(pk=task_version_id)
-    there = {cell.agent_id for cell in cells}
+    fixed = {"task_version_id": task_version_id, "task_id": task_id, "refreshed_at": began}
     Cell.objects.bulk_create(
-        [
-            Cell(task_version_id=task_version_id, task_id=task_id, agent_id=agent)
-            for agent in agents
-            if agent not in there
-        ],
-        ignore_conflicts=True,
+        [Cell(agent_id=agent, **fixed, **figures(by_agent.get(agent, []))) for agent in agents],
+        update_conflicts=True,
+        unique_fields=["task_version", "agent"],
+        update_fields=[*FIGURES, "refreshed_at"],
+        batch_size=200,
     )
-    return list(held.order_by("agent_id"))
+    _pack(task_version_id, began)
+
+
+def _pack(task_version_id: UUID, began: datetime) -> None:
+    """Write the tally of a version from its cells."""
+    cells = Cell.objects.filter(task_version_id=task_version_id).exclude(graded=0, ungraded=0)
+    rows = list(cells.values_list("agent_id", *PACKED_COUNTS, *PACKED_VALUES))
+    counts = len(PACKED_COUNTS)
+    packed = b"".join(
+        RECORD.pack(
+            agent.bytes, *values[:counts], *(math.nan if value is None else float(value) for value in values[counts:])
+        )
+        for agent, *values in rows
+    )
+    attempts = sum(row[1 + PACKED_COUNTS.index("graded")] + row[1 + PACKED_COUNTS.index("ungraded")] for row in rows)
+    Tally.objects.filter(pk=task_version_id).update(packed=packed, attempts=attempts, refreshed_at=began)
 
 
 def _grouped(attempts: Iterable[Attempt]) -> Iterator[tuple[UUID, Iterator[Attempt]]]:

@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from django.db.models import QuerySet
 
 from benchmarks import statistics
-from benchmarks.cells import Activity, Table, TaskRef, load
+from benchmarks.cells import Activity, Table, TaskRef, table_of
 from benchmarks.labels import labels_of, under_of
 from benchmarks.statistics import Estimate, Rank
 from runs.models import AgentConfig
-from tasks.models import Task
 
 # "All k solved" is shown for what most tasks were tried, up to this many attempts.
 LARGEST_K = 5
@@ -101,19 +99,14 @@ class Standings:
 
 
 def standings(
-    tasks: list[TaskRef],
-    queryset: QuerySet[Task],
-    going: Activity,
-    *,
-    isolated_only: bool = False,
-    tried_only: bool = False,
+    tasks: list[TaskRef], going: Activity, *, isolated_only: bool = False, tried_only: bool = False
 ) -> Standings:
-    """Compute the board over `tasks`, which are those of `queryset`, in two queries.
+    """Compute the board over `tasks`, in one query.
 
     `isolated_only` leaves out every agent with an attempt that nothing held; `tried_only` every task that no agent
     has tried.
     """
-    table = load(tasks, queryset, going.by_agent)
+    table = table_of(tasks, going.by_agent)
     if tried_only:
         table = table.without_untried(going.tasks)
     agents = AgentConfig.objects.in_bulk(table.agents)
@@ -150,7 +143,7 @@ def _row(agent: AgentConfig, table: Table, line: int, going: Activity) -> Row:
     graded, resolved = int(counts["graded"].sum()), int(counts["resolved"].sum())
     tried = counts["graded"] > 0
     attempts = (counts["graded"] + counts["ungraded"])[counts["graded"] + counts["ungraded"] > 0]
-    cost = float(np.nansum(table.values["cost"][line])) if counts["cost_known"].sum() == graded else None
+    cost = float(np.nansum(table.values["cost_sum_usd"][line])) if counts["cost_known"].sum() == graded else None
     seconds = table.values["seconds_median"][line][tried]
     all_tokens = counts["tokens_known"].sum() == graded
     running, queued = going.by_agent.get(agent.id, (0, 0))

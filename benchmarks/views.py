@@ -70,7 +70,7 @@ def board_list(request: HttpRequest) -> HttpResponse:
     boards = (
         Board.objects.visible_to(request.user)
         .select_related("team")
-        .annotate(task_count=Count("tasks"), last=Max("tasks__cells__refreshed_at"))
+        .annotate(task_count=Count("tasks"), last=Max("tasks__current_version__tally__refreshed_at"))
         .order_by("title", "slug")
     )
     if not request.user.is_authenticated and not boards:
@@ -90,7 +90,7 @@ def board_excerpt(request: HttpRequest) -> HttpResponse:
     going = activity(tasks)
     if request.headers.get(STAMP_HEADER) == going.stamp:
         return HttpResponse(status=204)
-    found = standings(tasks_of(tasks), tasks, going, tried_only=board is None)
+    found = standings(tasks_of(tasks), going, tried_only=board is None)
     context = {"board": board, "rows": found.rows[:EXCERPT_ROWS], "more": len(found.rows) - EXCERPT_ROWS}
     return render(request, "benchmarks/_excerpt.html", context | {"going": going, "every_s": _pace(going, found)})
 
@@ -164,7 +164,7 @@ def _context(
     listing = Listing.read(request.GET)
     # Counted before the cells are read: what ends in between makes the next stamp another one.
     going = going or activity(tasks)
-    found = standings(tasks_of(tasks), tasks, going, isolated_only=listing.isolated, tried_only=board is None)
+    found = standings(tasks_of(tasks), going, isolated_only=listing.isolated, tried_only=board is None)
     rows = sort_rows(found.rows, listing.sort_key, falling=listing.falling)
     axis = listing.axis or default_axis(found.rows)
     return {
