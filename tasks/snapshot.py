@@ -16,6 +16,7 @@ from tasks import python_projects, trees
 from tasks.detection import View, detect
 from tasks.gitcommand import Alive, git
 from tasks.models import TaskVersion
+from tasks.patches import mailbox_diffs
 from tasks.repositories import Log, Mirror, locked
 from tasks.trees import Entry
 
@@ -191,7 +192,8 @@ def _relative_diff(diff: bytes, git_dir: Path, commit: str, subdir: str) -> byte
         }
         if not git(["read-tree", commit], directory=git_dir, env=env).ok:
             return None
-        if not git(["apply", "--cached", "--whitespace=nowarn", "-"], directory=git_dir, env=env, stdin=diff).ok:
+        apply = ["apply", "--cached", "--whitespace=nowarn", "-"]
+        if not all(git(apply, directory=git_dir, env=env, stdin=part).ok for part in mailbox_diffs(diff)):
             return None
         words = ["diff-index", "--cached", "--binary", "--full-index", "-M", "-p", f"--relative={subdir}", commit]
         result = git(words, directory=git_dir, env=env)
