@@ -45,7 +45,9 @@ def docker_image() -> str:
             member.size, member.mode = len(text.encode()), 0o755
             archive.addfile(member, io.BytesIO(text.encode()))
     context.seek(0)
-    image, _ = client.images.build(fileobj=context, custom_context=True, tag="oneshot-test-calc:1", rm=True, forcerm=True)
+    image, _ = client.images.build(
+        fileobj=context, custom_context=True, tag="oneshot-test-calc:1", rm=True, forcerm=True
+    )
     return str(image.id)
 
 
