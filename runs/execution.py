@@ -193,7 +193,6 @@ class _Execution:
                 model_url=door.url(host) if door else "",
                 model_token=door.door.token if door else "",
                 model_use=door.usage if door else None,
-                model_use=door.usage if door else None,
             )
             try:
                 ending = agent.run(sandbox, assignment, self.log)
