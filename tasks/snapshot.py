@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tarfile
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from django.conf import settings
 from oneshot import store
 from oneshot.errors import InfraError, TaskError
 from tasks import python_projects, trees
+from tasks.actions import complete_hidden_tests
 from tasks.detection import View, detect
 from tasks.gitcommand import Alive, git
 from tasks.models import TaskVersion
@@ -28,8 +28,6 @@ BRANCH = "main"
 ATTRIBUTES = "* -text -ident -filter -working-tree-encoding !eol !diff !merge\n"
 
 FILLED = ["snapshot_digest", "snapshot_commit", "detected_environment"]
-ReadBase = Callable[[str], bytes | None]
-"""Returns a regular file of the base by its path, or None."""
 
 
 def ensure_snapshot(version: TaskVersion, log: Log, alive: Alive = lambda: None) -> None:
@@ -125,7 +123,8 @@ class _Snapshot:
         version.snapshot_digest = store.put_file(archive)
         with trees.open_archive(archive) as opened:
             tree = ArchiveTree(opened)
-            _complete_hidden_tests(version, tree.get)
+            for problem in complete_hidden_tests(version, tree.get):
+                self.log("build", f"hidden tests: {problem.message}")
             version.detected_environment = self._detect(tree)
         version.save(
             update_fields=[*FILLED, "reference_diff_digest", "hidden_tests", "overlay_files"],
@@ -166,15 +165,6 @@ def _overlay_entry(item: dict[str, Any]) -> Entry:
     mode = item.get("mode") or 0
     bits = int(str(mode), 8) if isinstance(mode, str) else int(mode)
     return Entry(str(item["path"]), "file", bool(bits & 0o111), "", len(data), data)
-
-
-def _complete_hidden_tests(version: TaskVersion, read_base: ReadBase) -> None:
-    """Let the import side take hidden tests out of the reference diff, now that the base is known."""
-    try:
-        from tasks.actions import complete_hidden_tests
-    except ImportError:
-        return
-    complete_hidden_tests(version, read_base)
 
 
 def _relative_diff(diff: bytes, git_dir: Path, commit: str, subdir: str) -> bytes | None:
