@@ -130,7 +130,6 @@ class _Execution:
         agent = agents.load(self.run.agent)
         if problem := agent.check():
             raise AgentError(problem)
-        agent.prepare(self.log)
         if problem := self.provider.available():
             raise InfraError(problem)
         agent.prepare(self.log)
