@@ -43,9 +43,16 @@ class OneShotCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.as_json = bool(options.pop("json", False))
-        if self.requires_database:
-            ensure_database(self.say)
-        status = self.run(**options)
+        try:
+            if self.requires_database:
+                ensure_database(self.say)
+            status = self.run(**options)
+        except BadInput as error:
+            if not self._called_from_command_line:
+                raise
+            # Django would put the name of the class before the message.
+            self.say(str(error))
+            status = error.returncode
         if status:
             sys.exit(status)
 
