@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import Max
 from django.utils.text import slugify
 
@@ -145,13 +145,17 @@ def _import_one(
         return refused
     if dry_run:
         return _foresee(candidate.path, draft, known)
-    for last in [*[False] * (TRIES - 1), True]:
+    for attempt in range(1, TRIES + 1):
         try:
             return _Storing(draft, team=team, by=by, public=public).run(candidate.path)
         except IntegrityError:
             # Another import took the slug or the number between our look and our write.
-            if last:
+            if attempt == TRIES:
                 raise
+        except DataError as error:
+            message = f"The database does not take its content: {str(error).strip()}. Look for odd characters in it."
+            refused.problems = [Problem("", "", "", message)]
+            return refused
     raise AssertionError("unreachable")
 
 

@@ -6,6 +6,7 @@ a prepared one may add overlay_repo_files/, overrides.json and a Dockerfile. doc
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tasks import environment as environments
 from tasks.formats.base import FILE_MODE, PROGRAM_MODE, DraftFile, TaskDraft
 from tasks.formats.diff_tests import tests_of_diff
 from tasks.formats.evaluation import read_evaluation
-from tasks.formats.fields import Fields
+from tasks.formats.fields import Fields, fault_of_text
 from tasks.formats.files import LINK, LITTER, MAX_TREE_BYTES, TaskFiles, Unreadable
 from tasks.formats.overrides import FILE as OVERRIDES
 from tasks.formats.overrides import apply_overrides, check_removal
@@ -235,6 +236,8 @@ class _Reading:
             declared = {key: value for key, value in declared.items() if value is not None}
             self._dockerfile(declared)
         self.draft.problems += environments.problems(declared, file=self.meta_file)
+        if fault := fault_of_text(json.dumps(declared, ensure_ascii=False)):
+            self.draft.refuse(self.meta_file, "environment", "", fault)
         return declared if isinstance(declared, dict) else {}
 
     def _dockerfile(self, declared: dict[str, Any]) -> None:

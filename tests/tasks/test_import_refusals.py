@@ -79,6 +79,7 @@ def script(**fields):
         ({"environment": ["pytest"]}, "environment", "must be an object"),
         ({"environment": {"timeout": 5}}, "environment.timeout", "no such field"),
         ({"environment": {"timeout_s": "5"}}, "environment.timeout_s", "number"),
+        ({"environment": {"setup": ["echo \ud800"]}}, "environment", "surrogate"),
         ({"environment": {"dockerfile": "../Dockerfile"}}, "environment.dockerfile", "leaves"),
         ({"environment": {"dockerfile": "none.Dockerfile"}}, "environment.dockerfile", "no such file"),
         ({"evaluation": []}, "evaluation", "must be an object"),
