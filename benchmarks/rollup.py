@@ -47,8 +47,8 @@ class Attempt(NamedTuple):
 
 
 def run_ended(run: Run) -> None:
-    """Refresh the cell of a trial that has ended; validation runs say nothing about an agent."""
-    if run.purpose == Run.Purpose.TRIAL:
+    """Refresh the cell of a trial that counts; validation and cancelled runs say nothing about an agent."""
+    if run.purpose == Run.Purpose.TRIAL and run.status in COUNTED:
         refresh(run.task_version_id, run.agent_id)
 
 
