@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from benchmarks.models import Board, Cell
+from benchmarks.models import Board, Cell, Tally
 from oneshot.admin import ReadOnlyAdmin
 
 
@@ -22,4 +22,14 @@ class CellAdmin(ReadOnlyAdmin):
     list_display = ["task", "task_version_id", "agent", "graded", "resolved", "ungraded", "refreshed_at"]
     list_select_related = ["task", "agent"]
     search_fields = ["task__slug", "agent__name"]
+    ordering = ["-refreshed_at"]
+
+
+@admin.register(Tally)
+class TallyAdmin(ReadOnlyAdmin):
+    """All cells of a version in one value; `oneshot rebuild_rollups` makes it anew."""
+
+    list_display = ["task_version", "attempts", "refreshed_at"]
+    list_select_related = ["task_version__task"]
+    search_fields = ["task_version__task__slug"]
     ordering = ["-refreshed_at"]

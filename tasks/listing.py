@@ -69,17 +69,20 @@ class Listing:
     def read(cls, query: Mapping[str, str]) -> Listing:
         """Return the listing that a query string asks for."""
 
+        def text(name: str, most: int) -> str:
+            return query.get(name, "").replace("\x00", "").strip()[:most]  # PostgreSQL takes no NUL in a text
+
         def known(name: str, values: Any) -> str:
             return query.get(name, "") if query.get(name, "") in values else ""
 
         sort = query.get("sort", "")
         page = query.get("page", "")
         return cls(
-            q=query.get("q", "").strip()[:200],
+            q=text("q", 200),
             state=known("state", Task.State.values),
             validation=known("validation", TaskVersion.Validation.values),
-            tag=query.get("tag", "")[:100],
-            team=query.get("team", "")[:50],
+            tag=text("tag", 100),
+            team=text("team", 50),
             sort=sort if sort.removeprefix("-") in ORDERS else DEFAULT_ORDER,
             page=min(int(page), 1_000_000) if page.isascii() and page.isdigit() and int(page) else 1,
         )

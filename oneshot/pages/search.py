@@ -24,7 +24,8 @@ LEAST_HEX = 6
 @require_GET
 def search(request: HttpRequest) -> HttpResponse:
     """List what matches `?q=`: as a page, or for the dialog on every page as a fragment."""
-    q = request.GET.get("q", "").strip()[:200]
+    # PostgreSQL takes no NUL in a text.
+    q = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     template = "_hits.html" if request.headers.get("HX-Request") else "search.html"
     return render(request, template, {"q": q, "hits": hits(request.user, q) if q else []})
 

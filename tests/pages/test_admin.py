@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from benchmarks.models import Board, Cell
+from benchmarks.models import Board, Cell, Tally
 from oneshot import store
 from oneshot.accounts.models import FailedLogIn, Membership, Team, Visibility
 from runs.models import Artifact, Image, LogChunk, Run, TestResult, Validation
@@ -48,6 +48,7 @@ def everything() -> None:
     FailedLogIn.objects.create(username="x", address="y")
     Board.objects.create(slug="b", title="B", team=run.team)
     Cell.objects.get_or_create(task_version=run.task_version, task=run.task, agent=run.agent)
+    Tally.objects.get_or_create(task_version=run.task_version)
     Membership.objects.create(team=run.team, user=make_user())
 
 

@@ -112,7 +112,18 @@ def test_pages_keep_the_filters(owners: Client, team: Team) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["page=x", "page=-1", "page=٣", "state=no", "validation=%00", "sort=--x", "q=%25_%27", "tag=%22"]
+    "query",
+    [
+        "page=x",
+        "page=-1",
+        "page=٣",
+        "state=no",
+        "validation=%00",
+        "sort=--x",
+        "q=%25_%27",
+        "tag=%22",
+        "q=%00&tag=%00&team=%00",
+    ],
 )
 def test_an_old_or_odd_link_shows_a_list_and_never_an_error(owners: Client, team: Team, query: str) -> None:
     make_task(team=team)
