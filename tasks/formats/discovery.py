@@ -127,4 +127,4 @@ def _relative(directory: Path | None, top: Path) -> str:
 
 
 def _refused(label: str, message: str) -> Candidate:
-    return Candidate(path=label, problems=[Problem("", "", "", message)])
+    return Candidate(path=label, problems=[Problem("", "", shown(label), message)])
