@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
-from django.db.models import Case, Count, Max, QuerySet, When
+from django.db.models import Count, Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -84,8 +84,8 @@ def board_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 def board_excerpt(request: HttpRequest) -> HttpResponse:
     """Show the first rows of one board, for the overview: the newest of one's own teams, else any, else all tasks."""
-    own = Case(When(team__in=Team.objects.of(request.user), team__is_demo=False, then=1), default=0)
-    board = Board.objects.visible_to(request.user).order_by(own.desc(), "-created_at").first()
+    boards = Board.objects.visible_to(request.user).order_by("-created_at")
+    board = boards.filter(team__in=Team.objects.of(request.user), team__is_demo=False).first() or boards.first()
     tasks = _tasks_of_board(request, board) if board else _all_tasks(request)
     going = activity(tasks)
     if request.headers.get(STAMP_HEADER) == going.stamp:
