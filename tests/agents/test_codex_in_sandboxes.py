@@ -9,6 +9,7 @@ from runs.agents.base import Assignment
 from runs.models import AgentConfig
 from runs.relay import open_door
 from runs.sandboxes.base import Limits, SandboxSpec
+from runs.sandboxes.local import LocalProvider
 from tests.agents.prepared import docker_image, local_image
 from tests.servers.responses import Step, http_error, refuse, say, scripted_responses, shell
 
@@ -18,9 +19,10 @@ KEY = "sk-test-0123456789abcdefghijklmn"
 FIX = shell("sed -i s/a-b/a+b/ calc.py && sh check.sh && environment-tool > tool.txt")
 
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "local"])
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "local", "none"])
 def provider(request):
-    provider = sandboxes.get(request.param)
+    """A provider of each kind; "none" is the local sandbox where nothing isolates it, so that no path is remapped."""
+    provider = LocalProvider("none") if request.param == "none" else sandboxes.get(request.param)
     if problem := provider.available():
         pytest.skip(problem)
     return provider
