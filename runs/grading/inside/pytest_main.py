@@ -58,14 +58,13 @@ def import_pytest(whole_path):
 def run(channel, plan, before):
     import pytest
 
-    report = open_report()
     grader = Grader(channel, plan)
     arguments = [
         "--rootdir=" + plan["root"],
         "--confcutdir=" + plan["root"],
         "-c",
         config_file(plan),
-        "--junitxml=" + report,
+        "--junitxml=" + grader.report_path,
         "--continue-on-collection-errors",
         "--maxfail=0",
         "--color=no",
@@ -91,23 +90,13 @@ def run(channel, plan, before):
         end["error"] = f"{type(error).__name__}: {error}"[:500]
     end["changed"] = outside.changed(before, outside.fingerprint(own_parts()))
     end["collected"] = grader.collected
-    with open(report, "rb") as file:
-        channel.send("report", file.read())
+    channel.send("report", grader.report())
     channel.send("end", end)
     if grader.module_name:
         print(
             f"\nOneShot: {grader.module_name}.py is no file; two checks of the grading itself, of which one must fail."
         )
     return 70 if end["status"] is None else end["status"]
-
-
-def open_report():
-    """Return a path for the report: a nameless file that only this process has, where the system can do that."""
-    if hasattr(os, "memfd_create"):
-        return "/proc/self/fd/{}".format(os.memfd_create("report"))
-    path = os.path.join(HERE, "report.xml")
-    open(path, "w").close()
-    return path
 
 
 def config_file(plan):
@@ -157,6 +146,28 @@ class Grader:
         self.plan = plan
         self.collected = None
         self.module_name = ""
+        self._descriptor = None
+        self.report_path = os.path.join(HERE, channel.name("report") + ".xml")
+        if hasattr(os, "memfd_create"):
+            self._descriptor = outside.LEAST_DESCRIPTOR - 1
+            self.report_path = "/proc/self/fd/{}".format(self._descriptor)
+
+    def open_report(self):
+        """Make the file that pytest is about to write: only now, in memory, and out of reach of other processes."""
+        if self._descriptor is None:
+            return
+        outside.hide_process()
+        descriptor = os.memfd_create(self.channel.name("report"))
+        os.dup2(descriptor, self._descriptor)
+        os.close(descriptor)
+
+    def report(self):
+        """Return what pytest has written; nothing when it did not come to that."""
+        try:
+            with open(self.report_path, "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
 
     def extra_arguments(self, config):
         """Return the hidden test files that the suite's own paths and patterns would not find."""
@@ -271,7 +282,13 @@ def add_hooks():
     def pytest_runtest_logreport(self, report):
         self.tell(report)
 
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self):
+        self.open_report()
+        yield
+
     Grader.pytest_configure = pytest_configure
+    Grader.pytest_sessionfinish = pytest_sessionfinish
     Grader.pytest_collection_modifyitems = pytest_collection_modifyitems
     Grader.pytest_runtest_logreport = pytest_runtest_logreport
 
