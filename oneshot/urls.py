@@ -18,5 +18,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("oneshot.accounts.urls")),
     path("tasks/", include("tasks.urls")),
+    path("runs/", include("runs.urls")),
     path("", include("benchmarks.urls")),
 ]

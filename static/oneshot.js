@@ -67,7 +67,8 @@ function fade(toast) {
 function say(words) {
   const toast = doc.createElement("p");
   toast.className = "toast";
-  toast.textContent = words;
+  toast.innerHTML = '<svg class="i" aria-hidden="true"><use href="#i-check"/></svg><span></span>';
+  toast.lastChild.textContent = words;
   one("#toasts")?.append(toast);
   fade(toast);
 }
@@ -144,6 +145,8 @@ function press(event) {
 }
 
 function walkResults(event) {
+  // Escape would empty the field first and close the dialog only when pressed again.
+  if (event.key === "Escape") return one("#jump").close();
   const links = all("#jump-results a");
   if (!links.length || !["ArrowDown", "ArrowUp", "Enter"].includes(event.key)) return;
   const at = links.indexOf(doc.activeElement);
@@ -157,6 +160,19 @@ function walkResults(event) {
   event.preventDefault();
   const next = at + (event.key === "ArrowDown" ? 1 : -1);
   (next < 0 ? one("#jump input[type=search]") : links[Math.min(next, links.length - 1)]).focus();
+}
+
+// ── tabs of a long page ─────────────────────────────────────────────────────────────────────────────
+function spy() {
+  const tabs = all(".tabs.stick a[href^='#']");
+  const boxes = tabs.map((tab) => doc.getElementById(tab.hash.slice(1))?.getBoundingClientRect());
+  // The last section of the main column whose head has passed under the tabs; what stands beside it has no turn.
+  const line = one(".tabs.stick").getBoundingClientRect().bottom + 60;
+  let at = 0;
+  boxes.forEach((box, index) => {
+    if (box && box.top <= line && box.top >= (boxes[at]?.top ?? 0) && Math.abs(box.left - boxes[0].left) < 8) at = index;
+  });
+  tabs.forEach((tab, index) => (index === at ? tab.setAttribute("aria-current", "true") : tab.removeAttribute("aria-current")));
 }
 
 // ── theme ───────────────────────────────────────────────────────────────────────────────────────────
@@ -192,6 +208,7 @@ doc.addEventListener("DOMContentLoaded", () => {
   setInterval(writeTimes, 30000);
   setInterval(countOn, 1000);
   all("#toasts .toast").forEach(fade);
+  if (one(".tabs.stick a[href^='#']")) doc.addEventListener("scroll", spy, { passive: true });
   doc.addEventListener("keydown", press);
   one("#jump")?.addEventListener("keydown", walkResults);
 

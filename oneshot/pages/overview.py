@@ -56,7 +56,8 @@ def now(request: HttpRequest) -> HttpResponse:
     live = _live(request)
     if request.GET.get("seen") == live["seen"]:
         return HttpResponse(status=204)
-    return render(request, "overview/_live.html", {**live, "renewed": True})
+    context = {**live, "steps": attention.steps(request.user), "renewed": True}
+    return render(request, "overview/_live.html", context)
 
 
 def _live(request: HttpRequest) -> dict[str, Any]:
@@ -69,8 +70,10 @@ def _live(request: HttpRequest) -> dict[str, Any]:
         ended += rows.trials().filter(status=status).order_by("-created_at")[:ROWS]
     ended.sort(key=lambda run: run.finished_at or run.created_at, reverse=True)
     queues = _queues()
+    own = Run.objects.editable_by(request.user).filter(pk__in=[run.pk for run in working])
     context = {
         "working": working,
+        "own": set(own.values_list("pk", flat=True)),
         "recent": ended[:ROWS],
         "queues": queues,
         "going": queues["runs"]["going"],
@@ -119,9 +122,9 @@ def _sandbox() -> dict[str, str]:
 
         try:
             provider = sandboxes.choose(settings.SANDBOX)
-            found = {"name": provider.name, "isolation": provider.isolation(), "problem": ""}
+            found = {"title": provider.name.capitalize(), "isolation": provider.isolation(), "problem": ""}
         except Fault as fault:
-            found = {"name": settings.SANDBOX, "isolation": "", "problem": str(fault)}
+            found = {"title": "", "isolation": "", "problem": str(fault)}
         cache.set("overview-sandbox", found, SANDBOX_CHECK_S)
     return found
 

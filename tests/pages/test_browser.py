@@ -20,7 +20,7 @@ LONG = "a-very-long-name-without-any-space-that-a-phone-cannot-show-in-one-line-
 
 @pytest.fixture
 def site(live_server, monkeypatch: pytest.MonkeyPatch) -> str:
-    found = {"name": "docker", "isolation": "container", "problem": ""}
+    found = {"title": "Docker", "isolation": "container", "problem": ""}
     monkeypatch.setattr("oneshot.pages.overview._sandbox", lambda: found)
     return live_server.url
 

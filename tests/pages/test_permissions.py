@@ -17,9 +17,9 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from benchmarks.models import Board
 from oneshot import store
 from oneshot.accounts.models import Membership, Team, User
-from runs.models import Artifact, Run
+from runs.models import Artifact, Run, TestResult
 from tasks.models import Task
-from tests.builders import make_run, make_superuser, make_task, make_team, make_user
+from tests.builders import DIFF, make_run, make_superuser, make_task, make_team, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +35,8 @@ class World:
     team: Team
     task: Task
     run: Run
-    going: Run
+    result: TestResult
+    artifact: Artifact
     board: Board
 
 
@@ -45,9 +46,12 @@ def world() -> World:
     team = make_team(owner=owner, member=member, slug="secret", name="Secret")
     tests = [{"path": "tests/test_adder.py", "digest": store.put(b"def test(): pass\n"), "rubric_id": None}]
     task = make_task(team=team, slug=SLUG, version={"hidden_tests": tests})
-    run = make_run(task=task, outcome="resolved", log_digest=store.put(b""))
-    going = make_run(task=task, status="running")
-    Artifact.objects.create(run=run, name="notes.txt", digest=store.put(b"notes"), bytes=5)
+    run = make_run(task=task, outcome="resolved", diff_digest=store.put(DIFF), log_digest=store.put(b""))
+    output = store.put(b"1 failed")
+    result = TestResult.objects.create(
+        run=run, test_id="a::b", group="fail_to_pass", verdict="failed", output_digest=output
+    )
+    artifact = Artifact.objects.create(run=run, name="notes.txt", digest=store.put(b"notes"), bytes=5)
     board = Board.objects.create(slug="secret-board", title="Secret board", team=team)
     board.tasks.add(task)
     people: dict[str, User | None] = {
@@ -57,7 +61,7 @@ def world() -> World:
         "owner": owner,
         "administrator": make_superuser(),
     }
-    return World(people, team, task, run, going, board)
+    return World(people, team, task, run, result, artifact, board)
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,10 @@ def of_test(world: World) -> dict[str, Any]:
 
 def of_run(world: World) -> dict[str, Any]:
     return {"pk": world.run.pk}
+
+
+def of_artifact(world: World) -> dict[str, Any]:
+    return {"pk": world.run.pk, "artifact": world.artifact.pk}
 
 
 def of_board(world: World) -> dict[str, Any]:
@@ -132,6 +140,29 @@ EXPECTED: dict[str, Route] = {
     "task-visibility": Route("404 404 302 302 302", of_task, "post", {"visibility": "public"}),
     "task-reference-diff": Route(TEAM_ONLY, of_version),
     "task-hidden-test": Route(TEAM_ONLY, of_test),
+    # runs
+    "run-list": Route(EVERYONE),
+    "run-rows": Route(EVERYONE),
+    "run-filters": Route(EVERYONE),
+    "run-cancel-queued": Route(SIGNED_IN),
+    "run-pulse": Route(EVERYONE),
+    "runs-of-task": Route(TEAM_ONLY, of_task),
+    "validation-of-task": Route(TEAM_ONLY, of_task),
+    "run-validate": Route("302 404 302 302 302", of_task, "post"),
+    "run-new": Route("302 404 200 200 200", of_task),
+    "run-detail": Route(TEAM_ONLY, of_run),
+    "run-status": Route(TEAM_ONLY, of_run),
+    "run-cancel": Route("404 404 302 302 302", of_run, "post"),
+    "run-again": Route("404 404 302 302 302", of_run, "post"),
+    "run-log": Route(TEAM_ONLY, of_run),
+    "run-log-whole": Route(TEAM_ONLY, of_run),
+    "run-diff": Route(TEAM_ONLY, of_run),
+    "run-diff-file": Route(TEAM_ONLY, lambda world: {**of_run(world), "side": "run"}, query="?file=0"),
+    "run-manifest": Route(TEAM_ONLY, of_run),
+    "run-tests": Route(TEAM_ONLY, lambda world: {**of_run(world), "group": "fail_to_pass"}),
+    "run-test": Route(TEAM_ONLY, lambda world: {**of_run(world), "result": world.result.pk}),
+    "run-artifact": Route(TEAM_ONLY, of_artifact),
+    "run-artifact-preview": Route(TEAM_ONLY, of_artifact),
     # boards
     "leaderboard": Route(SIGNED_IN),
     "leaderboard-live": Route(EVERYONE),
