@@ -73,10 +73,11 @@ def _open(directory: Path) -> bool:
 def grant_passage(directory: Path, gid: int) -> None:
     """Add "group gid may pass" to a directory's access control list. Raises OSError where there are no such lists."""
     entries = _entries(directory)
-    if (_GROUP, _EXECUTE, gid) in entries:
+    mask = next((rights for tag, rights, _ in entries if tag == _MASK), None)
+    # A chmod of the directory keeps the entry but takes it out of the mask.
+    if (_GROUP, _EXECUTE, gid) in entries and mask is not None and mask & _EXECUTE:
         return
     entries = [(tag, rights, who) for tag, rights, who in entries if (tag, who) != (_GROUP, gid)]
-    mask = next((rights for tag, rights, _ in entries if tag == _MASK), None)
     if mask is None:
         # So far the group's own rights were the mask.
         mask = next(rights for tag, rights, _ in entries if tag == _GROUP_OBJ)
