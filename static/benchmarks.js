@@ -134,7 +134,8 @@
   const percent = (value) => `${value.toFixed(1)} %`;
   function hover(point) {
     const doubt = point.low === null ? "" : `<br>95 % interval ${point.low.toFixed(0)} to ${point.high.toFixed(0)}`;
-    return `<b>${escape(point.label)}</b><br>${percent(point.y)}, ${escape(point.words)}${doubt}`;
+    // No <b>: Plotly makes it an inline style, which the policy forbids.
+    return `${escape(point.label)}<br>${percent(point.y)}, ${escape(point.words)}${doubt}`;
   }
 
   function traces(chart, c) {
