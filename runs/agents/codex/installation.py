@@ -87,6 +87,8 @@ def obtain(version: str, log: Log) -> Installation:
         raise AgentError(f"{version!r} is no version of Codex, such as 0.169.0.")
     base = _own_directory()
     base.mkdir(parents=True, exist_ok=True)
+    for directory in (base, base.parent):
+        directory.chmod(0o755)
     with (base / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

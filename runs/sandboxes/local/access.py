@@ -20,7 +20,7 @@ from runs.sandboxes.local.plan import python_prefix
 logger = logging.getLogger(__name__)
 
 # What sandboxes have to reach below the data directory; everything else there is closed to them.
-OPEN = ("sandboxes", "images")
+OPEN = ("sandboxes", "images", "agents")
 # A group that nobody is in but sandboxes of this kind; it may pass closed directories, and nothing more.
 PASSAGE_GID = 65_533
 
@@ -46,7 +46,7 @@ def open_way(image: Path, sandboxes: Path) -> bool:
 
 
 def close_others(data: Path) -> None:
-    """Take from others every right on what lies in the data directory, but for the sandboxes and the images."""
+    """Take from others every right on what lies in the data directory, but for the sandboxes, images and agents."""
     with os.scandir(data) as entries:
         for entry in entries:
             if entry.name in OPEN or entry.is_symlink():
