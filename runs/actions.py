@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from django.conf import settings
@@ -18,8 +17,6 @@ from runs import queue
 from runs.events import announce_end
 from runs.models import ENDED, AgentConfig, Run, Status, Validation
 from tasks.models import TaskVersion
-
-logger = logging.getLogger(__name__)
 
 WATCH_S = 0.3
 
@@ -135,10 +132,20 @@ def drive(
         submit(runs)
         return _watch([run.pk for run in runs], on_change)
     pool = ThreadPoolExecutor(max_workers=max(1, settings.WORKERS))
+    futures: list[Future[None]] = []
+
+    def work(run_id: str) -> None:
+        futures.append(pool.submit(_execute_here, run_id))
+
+    def raise_what_broke() -> None:
+        for future in futures:
+            if future.done() and not future.cancelled():
+                future.result()
+
     try:
         for run in runs:
-            pool.submit(_execute_here, str(run.pk))
-        return _watch([run.pk for run in runs], on_change, revive=lambda pk: pool.submit(_execute_here, pk))
+            work(str(run.pk))
+        return _watch([run.pk for run in runs], on_change, revive=work, check=raise_what_broke)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -148,16 +155,18 @@ def _execute_here(run_id: str) -> None:
 
     try:
         execute(run_id)
-    except Exception:
-        logger.exception("Run %s broke", run_id)
     finally:
         connections.close_all()
 
 
 def _watch(
-    ids: list[Any], on_change: Callable[[Run], None] | None, revive: Callable[[str], Any] | None = None
+    ids: list[Any],
+    on_change: Callable[[Run], None] | None,
+    revive: Callable[[str], None] | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> list[Run]:
-    """Follow runs until all have ended; `revive` is called with a queued run whose time to retry has come."""
+    """Follow runs until all have ended; `revive` is called with a queued run whose time to retry has come, and
+    `check` every time, to raise what makes waiting pointless."""
     seen: dict[Any, tuple[str, int]] = {}
     try:
         while True:
@@ -172,6 +181,7 @@ def _watch(
                     revive(str(run.pk))
             if all(run.is_over for run in rows):
                 return sorted(rows, key=lambda run: ids.index(run.pk))
+            check()
             time.sleep(WATCH_S)
     except KeyboardInterrupt:
         for run in Run.objects.filter(pk__in=ids).exclude(status__in=ENDED):
