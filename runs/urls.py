@@ -1,0 +1,30 @@
+"""Pages of runs, under /runs/."""
+
+from django.urls import path
+
+from runs.views import acting, detail, fragments, listing, log, results
+
+urlpatterns = [
+    path("", listing.run_list, name="run-list"),
+    path("rows/", listing.run_rows, name="run-rows"),
+    path("filters/", listing.run_filters, name="run-filters"),
+    path("cancel-queued/", listing.cancel_queued, name="run-cancel-queued"),
+    path("pulse/", fragments.run_pulse, name="run-pulse"),
+    path("of-task/<slug:slug>/", fragments.runs_of_task, name="runs-of-task"),
+    path("validation/<slug:slug>/", fragments.validation_of_task, name="validation-of-task"),
+    path("validation/<slug:slug>/start/", fragments.run_validate, name="run-validate"),
+    path("new/<slug:slug>/", fragments.run_new, name="run-new"),
+    path("<uuid:pk>/", detail.run_detail, name="run-detail"),
+    path("<uuid:pk>/status/", detail.run_status, name="run-status"),
+    path("<uuid:pk>/cancel/", acting.run_cancel, name="run-cancel"),
+    path("<uuid:pk>/again/", acting.run_again, name="run-again"),
+    path("<uuid:pk>/log/", log.run_log, name="run-log"),
+    path("<uuid:pk>/log.txt", log.whole_log, name="run-log-whole"),
+    path("<uuid:pk>/diff.patch", detail.run_diff, name="run-diff"),
+    path("<uuid:pk>/diff/<str:side>/", detail.run_diff_file, name="run-diff-file"),
+    path("<uuid:pk>/manifest.json", detail.run_manifest, name="run-manifest"),
+    path("<uuid:pk>/tests/<str:group>/", results.run_tests, name="run-tests"),
+    path("<uuid:pk>/test/<int:result>/", results.test_output, name="run-test"),
+    path("<uuid:pk>/artifacts/<int:artifact>/", results.run_artifact, name="run-artifact"),
+    path("<uuid:pk>/artifacts/<int:artifact>/preview/", results.artifact_preview, name="run-artifact-preview"),
+]
