@@ -168,6 +168,16 @@ def count(value: int | None) -> str:
 
 
 @register.filter
+def plain(value: Decimal | None) -> str:
+    """Write a decimal number without the zeros that its column adds.
+
+    >>> plain(Decimal("0.5000")), plain(Decimal("10")), plain(Decimal("0"))
+    ('0.5', '10', '0')
+    """
+    return UNKNOWN if value is None else f"{value.normalize():f}"
+
+
+@register.filter
 def short_digest(value: str) -> str:
     """Write the beginning and end of a digest.
 

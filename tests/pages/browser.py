@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from oneshot.accounts.models import User
 
@@ -66,12 +66,17 @@ def faults_of(page: Page) -> list[str]:
     return faults
 
 
+def settle(page: Page) -> None:
+    """Wait until no fragment is being asked for."""
+    expect(page.locator(".htmx-request")).to_have_count(0)
+
+
 def walk(page: Page, site: str, paths: Iterable[str]) -> dict[str, list[str]]:
     """Open each path, wait until its fragments have come, and return the faults by path."""
     found = {}
     for path in paths:
         page.goto(site + path)
-        page.wait_for_function("!document.querySelector('.htmx-request')")
+        settle(page)
         if faults := faults_of(page):
             found[path] = faults
     return found
