@@ -19,7 +19,10 @@ KEY = "sk-test-0123456789abcdefghijklmn"
 FIX = shell("sed -i s/a-b/a+b/ calc.py && sh check.sh && environment-tool > tool.txt")
 
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "local", "none"])
+DOCKER = pytest.param("docker", marks=pytest.mark.docker)
+
+
+@pytest.fixture(params=[DOCKER, "local", "none"])
 def provider(request):
     """A provider of each kind; "none" is the local sandbox where nothing isolates it, so that no path is remapped."""
     provider = LocalProvider("none") if request.param == "none" else sandboxes.get(request.param)
@@ -104,6 +107,7 @@ def test_the_key_is_not_in_the_sandbox_and_the_network_leads_to_the_relay_only(r
     assert not any(KEY.encode() in data for _, data in ending.artifacts.values())
 
 
+@pytest.mark.parametrize("provider", [DOCKER, "local"], indirect=True)
 @pytest.mark.parametrize(
     ("last", "outcome", "says"),
     [
