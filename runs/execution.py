@@ -172,6 +172,11 @@ class _Execution:
 
     def _try(self, agent: Agent, image: Image) -> tuple[Sandbox, Ending]:
         need = agent.model()
+        if need and self.run.network == "none":
+            raise AgentError(
+                f"The agent {self.run.agent.name} needs a model, and this run's network is none. "
+                "Use model-only: it reaches the model's service and nothing else."
+            )
         listen, host = self.provider.door_host() if need else ("", "")
         with open_door(need, listen, self.log) if need else nullcontext() as door:
             spec = SandboxSpec(

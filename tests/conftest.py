@@ -1,18 +1,13 @@
-"""Shared ground of the tests: a data directory of their own, and what is skipped when a machine lacks something."""
+"""Shared ground of the tests: what is skipped when a machine lacks something, the browser, small repositories."""
 
 import os
 import shutil
 import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-# Before Django reads its settings: tests never touch the developer's data, Redis, queues or keys.
-os.environ["ONESHOT_DATA_DIR"] = tempfile.mkdtemp(prefix="oneshot-test-")
-for name in ("REDIS_URL", "ONESHOT_URL", "ONESHOT_SANDBOX", "OPENAI_API_KEY"):
-    os.environ.pop(name, None)
 # Playwright's loop runs in the thread of the test; the database calls there are the test's own.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
@@ -43,9 +38,9 @@ def missing_browser() -> str:
 
 @cache
 def missing_codex() -> str:
-    from runs import agents
+    from runs.agents.codex import installation
 
-    return agents.load_by_kind("codex").check()
+    return "" if installation.find() else "The Codex CLI is not installed (npm install -g @openai/codex)"
 
 
 def chromium() -> str | None:

@@ -48,7 +48,7 @@ class OneShotCommand(BaseCommand):
                 ensure_database(self.say)
             status = self.run(**options)
         except BadInput as error:
-            if not self._called_from_command_line:
+            if not getattr(self, "_called_from_command_line", False):
                 raise
             # Django would put the name of the class before the message.
             self.say(str(error))
