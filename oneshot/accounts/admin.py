@@ -1,14 +1,26 @@
 """People and teams in the administration."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminPasswordChangeForm
 from django.contrib.auth.models import Group
+from django.http import HttpRequest
 
 from oneshot.accounts.models import FailedLogIn, Membership, Team, User
 from oneshot.admin import ReadOnlyAdmin
 
 # Teams say who may do what; the groups of Django would say it a second time.
 admin.site.unregister(Group)
+
+
+class FirstPasswordForm(AdminPasswordChangeForm):
+    """A password that an administrator chose is good for one log-in."""
+
+    def save(self, commit: bool = True) -> User:
+        self.user.must_change_password = True
+        return super().save(commit)
 
 
 class MembershipInline(admin.TabularInline):
@@ -23,12 +35,18 @@ class PersonAdmin(UserAdmin):
     list_filter = ["is_superuser", "is_staff", "is_active", "must_change_password"]
     readonly_fields = ["last_login", "date_joined"]
     filter_horizontal = []
+    change_password_form = FirstPasswordForm
     fieldsets = [
         (None, {"fields": ["username", "password", "must_change_password"]}),
         ("Person", {"fields": ["first_name", "last_name", "email", "keyboard_shortcuts"]}),
         ("Rights", {"fields": ["is_active", "is_staff", "is_superuser"]}),
         ("Dates", {"fields": ["last_login", "date_joined"]}),
     ]
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if not change:
+            obj.must_change_password = True
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(Team)

@@ -11,6 +11,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
+from oneshot.accounts.models import Team
 from runs.models import Run, Status
 from tasks.models import Task, TaskVersion
 
@@ -61,6 +62,16 @@ def _steps(user: Any) -> Iterator[Step]:
         invalid=Count("pk", filter=Q(current_version__validation=validation.INVALID)),
         valid=Count("pk", filter=Q(current_version__validation=validation.VALID)),
     )
+    if not Team.objects.of(user).exists():
+        yield Step(
+            tone="",
+            icon="team",
+            title="Join a team or make one",
+            why="A team owns tasks, runs and boards. An owner can add you by your user name.",
+            link=reverse("team-list"),
+            link_words="Teams",
+        )
+        return
     if not counts["all"]:
         yield Step(
             tone="",

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from benchmarks.models import Board, Cell, Tally
 from oneshot import store
-from oneshot.accounts.models import FailedLogIn, Membership, Team, Visibility
+from oneshot.accounts.models import FailedLogIn, Membership, Team, User, Visibility
 from runs.models import Artifact, Image, LogChunk, Run, TestResult, Validation
 from tasks.models import Task
 from tests.builders import (
@@ -181,3 +181,15 @@ def test_lists_take_a_constant_number_of_queries(admins: Client, model: str, dja
         Validation.objects.create(task_version=version, sandbox="local", created_by=make_user())
     with django_assert_max_num_queries(14):
         admins.get(reverse(f"admin:{model}_changelist"))
+
+
+def test_a_password_that_an_administrator_chose_must_be_changed(admins: Client) -> None:
+    password = {"password1": "a-first-password", "password2": "a-first-password"}
+    admins.post(reverse("admin:accounts_user_add"), {"username": "newcomer", "usable_password": "true"} | password)
+    newcomer = User.objects.get(username="newcomer")
+    assert newcomer.must_change_password
+    User.objects.update(must_change_password=False)
+    admins.post(reverse("admin:auth_user_password_change", args=[newcomer.pk]), password)
+    newcomer.refresh_from_db()
+    assert newcomer.must_change_password
+    assert newcomer.check_password("a-first-password")

@@ -132,6 +132,10 @@ def validated(team: Team, validation: str, **fields: object) -> Task:
     return make_task(team=team, version={"validation": validation}, **fields)
 
 
+def test_someone_in_no_team_is_told_how_to_get_into_one(team: Team) -> None:
+    assert titles(make_user()) == ["Join a team or make one"]
+
+
 def test_tasks_that_wait_for_validation_come_with_the_command(owner: User, team: Team) -> None:
     validated(team, TaskVersion.Validation.NONE, slug="b-task")
     validated(team, TaskVersion.Validation.NONE, slug="a-task")
