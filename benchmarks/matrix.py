@@ -11,8 +11,7 @@ from uuid import UUID
 import numpy as np
 from django.db.models import Q
 
-from benchmarks.cells import ACTIVE, Table, TaskRef
-from benchmarks.rollup import COUNTED
+from benchmarks.cells import Table, TaskRef
 from benchmarks.standings import Row, Standings
 from oneshot.templatetags.figures import OUTCOME_MARKS, STATUS_MARKS
 from runs.models import Outcome, Run, Status
@@ -31,11 +30,6 @@ class Square:
     run_id: UUID
     kind: str
     title: str
-
-    @property
-    def href(self) -> str:
-        # A page has hundreds of these; reversing each would take longer than all queries together.
-        return f"/runs/{self.run_id}/"
 
 
 @dataclass
@@ -134,14 +128,17 @@ def _add_squares(rows: list[tuple[TaskRef, list[MatrixCell]]], user: Any) -> Non
     condition = Q()
     for agents, versions in wanted.items():
         condition |= Q(task_version__in=versions, agent__in=list(agents))
+    # Cancelled ones are dropped below: a condition on the status would lead SQLite away from the index of cells.
     runs = (
         Run.objects.visible_to(user)
         .trials()
-        .filter(condition, status__in=(*COUNTED, *ACTIVE))
+        .filter(condition)
         .order_by("attempt")
         .values_list("id", "task_version_id", "agent_id", "attempt", "status", "outcome")
     )
     for run_id, version, agent, attempt, status, outcome in runs:
+        if status == Status.CANCELLED:
+            continue
         word = (OUTCOME_MARKS.get(outcome) or STATUS_MARKS[status])[2].lower()
         cells[version, agent].squares.append(Square(run_id, _kind(status, outcome), f"Attempt {attempt}: {word}"))
 
