@@ -7,6 +7,7 @@ from typing import Any
 import django_rq
 from django.db import connections
 from redis.exceptions import ConnectionError as RedisConnectionError
+from rq.serializers import JSONSerializer
 
 from oneshot.management.base import BadInput, OneShotCommand
 from runs import agents, queue, sandboxes, sweep
@@ -30,7 +31,13 @@ class Command(OneShotCommand):
         for name in sandboxes.names():
             sandboxes.get(name).available()
         sweep.take_back_lost_runs()
-        worker = django_rq.get_worker(queue.RUNS, name=queue.worker_name(), default_worker_ttl=queue.WORKER_TTL_S)
+        worker = django_rq.get_worker(
+            queue.RUNS,
+            name=queue.worker_name(),
+            default_worker_ttl=queue.WORKER_TTL_S,
+            # The queues' own setting does not reach a worker that is made by hand.
+            serializer=JSONSerializer,
+        )
         connections.close_all()
         try:
             worker.work(burst=burst, logging_level="WARNING")
