@@ -75,6 +75,7 @@ def grade(
             hidden=hidden,
             root=sandbox.workdir,
             directory=sandbox.path(directory),
+            timeout_s=float(limits["test_timeout_s"]),
         )
         sandbox.put_tree(directory, plan.files() | framework.files(plan))
         result = _run(sandbox, plan, framework.script(plan), limits, log)

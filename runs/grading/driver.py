@@ -16,6 +16,9 @@ from runs.grading.channel import Secrets
 from runs.grading.protected import SHARED_CONFIG, Guard
 from tasks.patches import touched_paths
 
+# A test that hangs is failed by itself after this time, or a third of the whole, and the others get their turn.
+LONGEST_TEST_S = 180.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -32,6 +35,7 @@ class Plan:
     hidden: Mapping[str, bytes]
     root: str
     directory: str
+    timeout_s: float
     tokens: Secrets = field(default_factory=Secrets)
 
     @property
@@ -58,6 +62,7 @@ class Plan:
             "root": self.root,
             "test_files": self.test_files,
             "replace_config": [name for name in SHARED_CONFIG if name in touched],
+            "longest_test_s": min(LONGEST_TEST_S, self.timeout_s / 3),
             "config_name": f".oneshot-{secrets.token_hex(6)}",
         }
         return json.dumps(document).encode()

@@ -73,14 +73,16 @@ def _check_end(reading: Reading, end: dict[str, Any], transcript: Transcript, pl
         names = ", ".join(str(name) for name in changed[:5])
         reading.tampered = f"the test runner's own code was replaced while the tests ran ({names})"
     elif status not in (0, 1):
-        said = f": {end['error']}" if end.get("error") else ""
-        reading.note = f"the test runner stopped with exit status {status}{said}"
+        how = "was stopped" if status is None else f"stopped with exit status {status}"
+        reading.note = f"the test runner {how}" + (f": {end['error']}" if end.get("error") else "")
     elif transcript.status is not None and transcript.status != status and transcript.status < 128:
         reading.tampered = f"the test runner said {status}, but ended with exit status {transcript.status}"
     elif checks and not (good is None and bad is None and not reading.outcomes):
         reading.tampered = _fault_of_checks(good, bad, status)
     elif not checks and (status == 0) != all(_is_fine(one) for one in reading.outcomes.values()):
         reading.tampered = f"the report and the exit status {status} contradict each other"
+    if not reading.outcomes and not reading.tampered and not reading.note:
+        reading.note = "no test was found"
     reading.complete = not reading.tampered and not reading.note
 
 

@@ -10,7 +10,9 @@ import hashlib
 import hmac
 import json
 import os
+import signal
 import sys
+import threading
 
 # Out of the way of code that closes or counts the first descriptors.
 LEAST_DESCRIPTOR = 200
@@ -54,6 +56,37 @@ def open_channel():
     descriptor = fcntl.fcntl(3, fcntl.F_DUPFD_CLOEXEC, LEAST_DESCRIPTOR)
     os.close(3)
     return Channel(key, descriptor)
+
+
+class Alarm:
+    """Ends a test that hangs, so that it costs its own result and not the time of all others.
+
+    `end` is called in the main thread and should raise. Nothing happens where somebody else uses the signal.
+    """
+
+    def __init__(self, seconds, end):
+        self.seconds = seconds
+        self._end = end
+        self._armed = False
+
+    def _ring(self, number, frame):
+        if self._armed:
+            self._end(f"The test took longer than {self.seconds:g} s.")
+
+    def arm(self):
+        free = signal.getsignal(signal.SIGALRM) in (signal.SIG_DFL, self._ring)
+        if not self.seconds or not free or threading.current_thread() is not threading.main_thread():
+            return
+        self._armed = True
+        signal.signal(signal.SIGALRM, self._ring)
+        # Again and again, in case the code under test swallows what is raised.
+        signal.setitimer(signal.ITIMER_REAL, self.seconds, self.seconds)
+
+    def disarm(self):
+        if self._armed and signal.getsignal(signal.SIGALRM) == self._ring:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        self._armed = False
 
 
 def hide_process():

@@ -146,6 +146,7 @@ class Grader:
         self.plan = plan
         self.collected = None
         self.module_name = ""
+        self.alarm = outside.Alarm(plan["longest_test_s"], end_test)
         self._descriptor = None
         self.report_path = os.path.join(HERE, channel.name("report") + ".xml")
         if hasattr(os, "memfd_create"):
@@ -233,6 +234,12 @@ class Grader:
         )
 
 
+def end_test(message):
+    import pytest
+
+    pytest.fail(message)
+
+
 def passes():
     """Must pass."""
 
@@ -287,6 +294,17 @@ def add_hooks():
         self.open_report()
         yield
 
+    def timed(self):
+        self.alarm.arm()
+        try:
+            yield
+        finally:
+            self.alarm.disarm()
+
+    # Within these, whatever is raised counts as the test's own failure.
+    for name in ("pytest_runtest_setup", "pytest_runtest_call", "pytest_runtest_teardown"):
+        hook = types.FunctionType(timed.__code__, timed.__globals__, name, None, timed.__closure__)
+        setattr(Grader, name, pytest.hookimpl(hookwrapper=True, tryfirst=True)(hook))
     Grader.pytest_configure = pytest_configure
     Grader.pytest_sessionfinish = pytest_sessionfinish
     Grader.pytest_collection_modifyitems = pytest_collection_modifyitems

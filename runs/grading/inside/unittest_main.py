@@ -35,7 +35,7 @@ def main():
     root = plan["root"]
     sys.path[:] = [root] + [entry for entry in sys.path if entry not in ("", root)]
     sys.argv = [os.path.join(os.path.dirname(unittest.__file__), "__main__.py")]
-    recorder = Recorder(channel)
+    recorder = Recorder(channel, outside.Alarm(plan["longest_test_s"], end_test))
     end = {"status": None, "error": "", "python": sys.version.split()[0]}
     try:
         suite, labels = load(root, plan["test_files"], recorder)
@@ -147,12 +147,22 @@ def checks(channel):
     return [case(good), case(bad)]
 
 
+def end_test(message):
+    raise TookTooLong(message)
+
+
+class TookTooLong(BaseException):
+    """No `except Exception` of the code under test stops it."""
+
+
 class Recorder(unittest.TestResult):
     """Keeps one result for each test, and sends it out as soon as the test has ended."""
 
-    def __init__(self, channel):
+    def __init__(self, channel, alarm):
         super().__init__()
         self.channel = channel
+        self.alarm = alarm
+        self.own_name = "test_" + channel.name("module")
         self.cases = []
         self.labels = {}
         self._started = time.time()
@@ -162,6 +172,8 @@ class Recorder(unittest.TestResult):
         self.cases.append((classname, name, verdict, seconds, message, output))
         case = {"id": classname + "::" + name, "verdict": verdict, "seconds": seconds, "message": message[:300]}
         self.channel.send("case", case)
+        if classname == self.own_name:
+            return
         print(f"{classname}::{name} ... {verdict}", file=sys.stderr)
         if output and verdict in ("failed", "error"):
             print(output, file=sys.stderr)
@@ -170,8 +182,10 @@ class Recorder(unittest.TestResult):
         super().startTest(test)
         self._started = time.time()
         self._worst = None
+        self.alarm.arm()
 
     def stopTest(self, test):
+        self.alarm.disarm()
         super().stopTest(test)
         verdict, message, output = self._worst or ("error", "The test ended without a result.", "")
         self.add(*self._names(test), verdict, time.time() - self._started, message, output)
