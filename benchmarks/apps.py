@@ -7,7 +7,8 @@ class BenchmarksConfig(AppConfig):
     name = "benchmarks"
 
     def ready(self) -> None:
-        from benchmarks.rollup import run_ended
-        from runs.events import when_run_ends
+        from benchmarks.rollup import catch_up_now_and_then, run_ended
+        from runs.events import when_run_ends, when_swept
 
         when_run_ends(run_ended)
+        when_swept(catch_up_now_and_then)

@@ -7,6 +7,7 @@ from runs.models import Run
 
 logger = logging.getLogger(__name__)
 _listeners: list[Callable[[Run], None]] = []
+_repairs: list[Callable[[], int]] = []
 
 
 def when_run_ends(listener: Callable[[Run], None]) -> None:
@@ -22,3 +23,20 @@ def announce_end(run: Run) -> None:
             listener(run)
         except Exception:
             logger.exception("%s failed for run %s", listener, run.pk)
+
+
+def when_swept(repair: Callable[[], int]) -> None:
+    """Register `repair`; each sweep calls it, to mend what a killed process left undone. It returns how much it did."""
+    if repair not in _repairs:
+        _repairs.append(repair)
+
+
+def announce_sweep() -> int:
+    """Call every repair and return how much they did together. An error is logged and stops no other repair."""
+    done = 0
+    for repair in _repairs:
+        try:
+            done += repair()
+        except Exception:
+            logger.exception("%s failed", repair)
+    return done

@@ -16,7 +16,7 @@ from django.utils import timezone
 from benchmarks import rollup
 from benchmarks.cells import table_of, tasks_of
 from benchmarks.models import Cell, Tally
-from runs.events import announce_end
+from runs.events import announce_end, announce_sweep
 from runs.models import AgentConfig, Run
 from tasks.models import Task, TaskVersion
 from tests.builders import make_agent, make_run, make_task, make_team, make_version
@@ -176,6 +176,15 @@ def test_catching_up_refreshes_only_what_was_missed():
     assert rollup.catch_up() == 1
     assert cell_of(missed.task_version, missed.agent)["graded"] == 1
     assert rollup.catch_up() == 0
+
+
+def test_a_sweep_catches_up_but_not_every_time(monkeypatch):
+    monkeypatch.setattr(rollup, "_caught_up_at", None)
+    first = make_run(outcome="resolved")
+    assert announce_sweep() == 1
+    assert cell_of(first.task_version, first.agent)["graded"] == 1
+    make_run(outcome="resolved")
+    assert announce_sweep() == 0
 
 
 def test_catching_up_sees_a_later_attempt_in_a_cell_that_is_there():
