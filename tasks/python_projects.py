@@ -134,6 +134,9 @@ def look(view: View, found: Guess, version: str) -> None:
     lines += [f"python -m pip install -r {name}" for name in _main_requirements(view, project)]
     lines += [f"python -m pip install -r {name} || true" for name in _test_requirement_files(view)]
     framework = python_tests.framework(view, tests)
+    if lines:
+        # pytest runs unittest's tests too; the plain runner is for repositories that need nothing installed.
+        framework = "pytest"
     extra = sorted({*project.test_requirements(), *python_tests.libraries(view, tests)} - {"pytest"})
     if framework == "pytest" and extra:
         quoted = " ".join(_quoted(name) for name in extra)

@@ -163,9 +163,18 @@ class DockerBuilder:
         with self._lock:
             self._dockerfile = build
         self._check()
-        image = build.run(text, archive, directory)
+        flat = bool(plan.site.indexes or plan.site.proxies)
+        try:
+            image = build.run(text, archive, directory)
+        except BaseException:
+            if flat:
+                build.forget()
+            raise
         self._check()
-        return image, bool(plan.site.indexes or plan.site.proxies)
+        if flat:
+            return image, True
+        git = scripts.filled(scripts.PACKAGES)
+        return self._layer(plan, below=image, what="Adding git", script=git, env={"ONESHOT_LANGUAGES": ""}), False
 
     # The repository and its set-up
 
@@ -175,10 +184,8 @@ class DockerBuilder:
         sandbox = self._start(plan, below)
         try:
             self._give(sandbox, plan, {})
-            if own:
-                self._run(
-                    sandbox, plan, "Installing git", scripts.filled(scripts.PACKAGES), env={"ONESHOT_LANGUAGES": ""}
-                )
+            if flat:
+                self._run(sandbox, plan, "Adding git", scripts.filled(scripts.PACKAGES), env={"ONESHOT_LANGUAGES": ""})
             self._run(sandbox, plan, "Laying out the repository", scripts.filled(scripts.LAY_OUT), arguments=[work])
             with archive.open("rb") as file:
                 _put_archive(sandbox, work, file)
@@ -202,9 +209,8 @@ class DockerBuilder:
             reference = self._flatten(sandbox, tag, plan, env) if flat else self._commit(sandbox, tag, plan, env)
         finally:
             self._end(sandbox)
-            if flat:
-                # With the intermediate images goes the history that names what the site gave.
-                _remove(below)
+            if flat and self._dockerfile:
+                self._dockerfile.forget()
         found = _inspect(reference)
         return Built(reference=reference, size_bytes=found.get("Size") if found else None)
 
@@ -407,14 +413,6 @@ def _inspect(name: str) -> dict[str, Any] | None:
             return engine.client().inspect_image(name)
     except engine.Gone:
         return None
-
-
-def _remove(image: str) -> None:
-    try:
-        with engine.errors("The intermediate image cannot be removed"):
-            engine.client().remove_image(image, force=True)
-    except engine.Gone:
-        return
 
 
 def _pull(name: str, say: Callable[[str], None], stop: threading.Event) -> None:

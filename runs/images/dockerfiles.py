@@ -30,6 +30,8 @@ class Build:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        # Every image that a step made or took from the builder's cache, without the ones that a FROM names.
+        self.steps: list[str] = []
         self._response: Any = None
         self._stopped = False
 
@@ -53,6 +55,7 @@ class Build:
         self.plan.say("building the task's own Dockerfile")
         lines: list[str] = []
         image = ""
+        is_from = False
         for message in self._messages(context, variables):
             if error := message.get("error"):
                 lines.extend(str(error).splitlines())
@@ -60,11 +63,21 @@ class Build:
                 return self._fail(lines, detail.get("code"))
             if said := str(message.get("stream") or "").rstrip("\n"):
                 self.plan.say(said)
+                is_from = bool(re.match(r"Step \d+/\d+ : FROM ", said, re.I)) or (is_from and "--->" in said)
+                if not is_from:
+                    self.steps += re.findall(r"---> ([0-9a-f]{12,64})$", said, re.M)
                 lines = [*lines, *said.splitlines()][-400:]
             image = str((message.get("aux") or {}).get("ID") or image)
         if not image and not self._stopped:
             raise InfraError("The engine's builder ended without an image. Look at the engine's own log.")
         return image
+
+    def forget(self) -> None:
+        """Remove the images of all steps, whose history names what the site gave to the build."""
+        client = engine.client()
+        for image in reversed(dict.fromkeys(self.steps)):
+            with contextlib.suppress(InfraError), engine.errors("An intermediate image cannot be removed"):
+                client.remove_image(image, force=True)
 
     def _fail(self, lines: list[str], code: object) -> str:
         status = code if isinstance(code, int) else _status_in(lines)

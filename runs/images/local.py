@@ -232,8 +232,7 @@ class LocalBuilder:
 LOCAL_PYTHON = """
 set -eu
 "$1" -m venv "$2"
-"$2/bin/python" -m pip install --quiet --upgrade pip
-"$2/bin/python" -m pip install --quiet 'setuptools<81' wheel @MORE@
+"$2/bin/python" -m pip install --quiet --upgrade pip 'setuptools<81' wheel @MORE@
 "$2/bin/python" -m pip list --format=freeze | tr '\\n' ' '
 """
 
@@ -326,9 +325,11 @@ def _finish(image: Path, plan: Plan) -> None:
             raise TaskError(
                 f"The set-up changed files that cannot be put back: {left.decode('utf-8', 'replace')[:300]}"
             )
+    (base / "info" / "exclude").write_text("".join(f"{rule}\n" for rule in scripts.NEVER_IN_A_DIFF), encoding="ascii")
+    rules = "".join(f"{rule}\n" for rule in scripts.NEVER_IN_A_DIFF)
     others = run("ls-files", "--others", "--exclude-standard", "--directory", "--no-empty-directory", "-z")
     added = [os.fsdecode(path) for path in others.split(b"\0") if path and path != b".git/" and b"\n" not in path]
-    rules = "".join("/" + re.sub(r"([\[\]\\*?!# ])", r"\\\1", path) + "\n" for path in added)
+    rules += "".join("/" + re.sub(r"([\[\]\\*?!# ])", r"\\\1", path) + "\n" for path in added)
     if added:
         plan.say(f"left in the repository by the set-up, and no part of any diff: {' '.join(added)[:500]}")
     (base / "info" / "exclude").write_text(rules, encoding="utf-8", errors="surrogateescape")

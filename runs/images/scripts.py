@@ -12,6 +12,18 @@ BASE_GIT = "/opt/oneshot/base.git"
 VENV = "/opt/venv"
 AGENT = "10001"
 
+# What running programs leaves behind and nobody hands in, also where a repository forgot to ignore it.
+NEVER_IN_A_DIFF = (
+    "__pycache__/",
+    "*.py[co]",
+    ".pytest_cache/",
+    ".hypothesis/",
+    ".mypy_cache/",
+    ".ruff_cache/",
+    ".coverage",
+    "/node_modules/",
+)
+
 # Arguments: the packages. Adds git, certificates, and what the languages in $ONESHOT_LANGUAGES need, where missing.
 PACKAGES = r"""
 set -eu
@@ -71,8 +83,7 @@ fi
 PYTHON_TOOLS = """
 set -eu
 python3 -m venv @VENV@
-@VENV@/bin/python -m pip install --quiet --upgrade pip
-@VENV@/bin/python -m pip install --quiet 'setuptools<81' wheel @MORE@
+@VENV@/bin/python -m pip install --quiet --upgrade pip 'setuptools<81' wheel @MORE@
 @VENV@/bin/python -m pip list --format=freeze | tr '\\n' ' '
 rm -rf /root/.cache
 """
@@ -140,10 +151,12 @@ if [ -n "$changed" ]; then
     [ -z "$left" ] || { echo "these could not be put back: $left" >&2; exit 3; }
 fi
 mkdir -p "$GIT_DIR/info"
+printf '%s\\n' @NEVER@ > "$GIT_DIR/info/exclude"
 git $plain ls-files --others --exclude-standard --directory --no-empty-directory | grep -v '^"' \
-    | grep -v '^\\.git/$' | sed -e 's/[][\\\\*?!# ]/\\\\&/g' -e 's#^#/#' > "$GIT_DIR/info/exclude" || true
-if [ -s "$GIT_DIR/info/exclude" ]; then
-    left=$(head -c 500 "$GIT_DIR/info/exclude" | tr '\\n' ' ')
+    | grep -v '^\\.git/$' | sed -e 's/[][\\\\*?!# ]/\\\\&/g' -e 's#^#/#' > @SCRATCH@/left || true
+if [ -s @SCRATCH@/left ]; then
+    cat @SCRATCH@/left >> "$GIT_DIR/info/exclude"
+    left=$(head -c 500 @SCRATCH@/left | tr '\\n' ' ')
     echo "left in the repository by the set-up, and no part of any diff: $left"
 fi
 unset GIT_DIR GIT_WORK_TREE
@@ -175,7 +188,8 @@ CHECK_STATUS = 'oneshot_status=$?; [ "$oneshot_status" -eq 0 ] || exit "$oneshot
 
 def filled(script: str, **more: str) -> str:
     """Return a script with the paths of a build put in."""
-    values = {"SCRATCH": SCRATCH, "BASE_GIT": BASE_GIT, "VENV": VENV, "AGENT": AGENT, **more}
+    never = " ".join(shlex.quote(rule) for rule in NEVER_IN_A_DIFF)
+    values = {"SCRATCH": SCRATCH, "BASE_GIT": BASE_GIT, "VENV": VENV, "AGENT": AGENT, "NEVER": never, **more}
     for name, value in values.items():
         script = script.replace(f"@{name}@", value)
     return script
