@@ -30,6 +30,8 @@ def repository(version: TaskVersion) -> dict[str, str]:
     return {
         "name": name[:100],
         "address": address,
+        # A path of this machine is nobody else's business.
+        "shared": address if address.startswith(("https://", "http://")) else "",
         "branch": str(repo.get("branch") or ""),
         "start": str(repo.get("start_commit_sha") or ""),
         "subdir": str(repo.get("subdir") or ""),

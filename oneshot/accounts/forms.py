@@ -10,8 +10,6 @@ from django.core.exceptions import ValidationError
 from oneshot.accounts import pauses
 from oneshot.accounts.models import Role, Team, User
 
-WORDS = ("no", "one", "two", "three", "four")
-
 
 class LogInForm(AuthenticationForm):
     """User name and password, with a pause after some refusals."""
@@ -41,8 +39,18 @@ class LogInForm(AuthenticationForm):
         return cleaned
 
 
+GOOD_PASSWORD = "At least 10 characters, not like your name, and none that many people use."
+
+
 class FirstPasswordForm(PasswordChangeForm):
     """The old password, and a new one twice."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["old_password"].label = "Password until now"
+        self.fields["new_password1"].help_text = GOOD_PASSWORD
+        self.fields["new_password2"].label = "New password again"
+        self.fields["new_password2"].help_text = ""
 
     def save(self, commit: bool = True) -> User:
         self.user.must_change_password = False
@@ -50,6 +58,16 @@ class FirstPasswordForm(PasswordChangeForm):
 
 
 class SignUpForm(BaseUserCreationForm):
+    """User name and a password twice; the name is how others add one to a team."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].label = "User name"
+        self.fields["username"].help_text = "Letters, numbers and @ . + - _"
+        self.fields["password1"].help_text = GOOD_PASSWORD
+        self.fields["password2"].label = "Password again"
+        self.fields["password2"].help_text = ""
+
     class Meta:
         model = User
         fields = ["username", "first_name", "last_name"]
