@@ -39,7 +39,7 @@ class LogInForm(AuthenticationForm):
         return cleaned
 
 
-GOOD_PASSWORD = "At least 10 characters, not like your name, and none that many people use."
+HOW_TO_CHOOSE = "At least 10 characters, not like your name, and none that many people use."
 
 
 class FirstPasswordForm(PasswordChangeForm):
@@ -48,7 +48,7 @@ class FirstPasswordForm(PasswordChangeForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["old_password"].label = "Password until now"
-        self.fields["new_password1"].help_text = GOOD_PASSWORD
+        self.fields["new_password1"].help_text = HOW_TO_CHOOSE
         self.fields["new_password2"].label = "New password again"
         self.fields["new_password2"].help_text = ""
 
@@ -64,7 +64,7 @@ class SignUpForm(BaseUserCreationForm):
         super().__init__(*args, **kwargs)
         self.fields["username"].label = "User name"
         self.fields["username"].help_text = "Letters, numbers and @ . + - _"
-        self.fields["password1"].help_text = GOOD_PASSWORD
+        self.fields["password1"].help_text = HOW_TO_CHOOSE
         self.fields["password2"].label = "Password again"
         self.fields["password2"].help_text = ""
 

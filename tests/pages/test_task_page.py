@@ -89,6 +89,13 @@ def test_others_read_the_task_and_nothing_that_would_solve_it(client: Client, ta
             assert secret not in page
 
 
+def test_a_path_of_this_machine_is_shown_to_its_team_only(client: Client, owner: User, team: Team) -> None:
+    make_public_task(team=team, slug="local", version={"repo": {"git_url": "file:///srv/home/adder"}})
+    assert "/srv/home" not in body(client, "/tasks/local/")
+    client.force_login(owner)
+    assert "/srv/home/adder" in body(client, "/tasks/local/")
+
+
 def test_a_private_task_is_not_found_by_others(client: Client, team: Team) -> None:
     make_task(team=team, slug="private")
     assert client.get("/tasks/private/").status_code == 404
