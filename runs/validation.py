@@ -7,6 +7,7 @@ all of both. Everything else is left out, with its reason.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -104,6 +105,20 @@ def conclude(validation: Validation) -> bool:
             checks=found.checks,
         )
     return True
+
+
+def await_conclusion(validation: Validation, *, patience_s: float = 60) -> None:
+    """Return when a validation whose runs have all ended is concluded, by whoever ended the last of them.
+
+    When that process died before it could, this one concludes.
+    """
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        validation.refresh_from_db()
+        if validation.status != Validation.Status.RUNNING:
+            return
+        time.sleep(0.1)
+    conclude(validation)
 
 
 def _take(validation: Validation, status: str, error: str = "") -> bool:

@@ -11,6 +11,7 @@ from oneshot.management.base import BadInput, OneShotCommand
 from runs import actions, agents, queue, sandboxes, summary
 from runs.errors import Fault
 from runs.models import AgentConfig, Run, Status
+from runs.validation import await_conclusion, start_validation
 from tasks.models import Task, TaskVersion
 
 GRADED, UNGRADED = 0, 3
@@ -94,8 +95,6 @@ class Command(OneShotCommand):
 
     def _make_sure_it_is_valid(self, version: TaskVersion, sandbox: str) -> None:
         """Validate a version that never was; without it nobody knows which tests must pass."""
-        from runs.validation import start_validation
-
         if version.validation != TaskVersion.Validation.VALID:
             if version.validation != TaskVersion.Validation.INVALID:
                 self.say(f"{version} was never validated; validating it first (nop and oracle, 3 times each).")
@@ -104,8 +103,8 @@ class Command(OneShotCommand):
                 except Fault as error:
                     raise BadInput(str(error)) from error
                 actions.drive(list(validation.runs.all()), on_change=self._tell)
+                await_conclusion(validation)
                 version.refresh_from_db()
-                validation.refresh_from_db()
                 if validation.error:
                     raise BadInput(f"{version} could not be validated: {validation.error}")
             if version.validation != TaskVersion.Validation.VALID:

@@ -12,7 +12,7 @@ from runs import actions, sandboxes, summary
 from runs.errors import Fault
 from runs.management.commands.run_task import find_version
 from runs.models import Run, Validation
-from runs.validation import ATTEMPTS, start_validation
+from runs.validation import ATTEMPTS, await_conclusion, start_validation
 from tasks.models import TaskVersion
 
 VALID, INVALID, UNDECIDED = 0, 1, 3
@@ -52,7 +52,7 @@ class Command(OneShotCommand):
         except KeyboardInterrupt:
             self.say("Cancelled; the task stays as it was.")
             return UNDECIDED
-        validation.refresh_from_db()
+        await_conclusion(validation)
         version.refresh_from_db()
         return self._report(version, validation)
 
