@@ -117,6 +117,8 @@ class _Request:
                     return self._build(taken)
                 except Overtaken:
                     self.log("build", "another process has taken this build over")
+                    # The old one was told to stop, for good.
+                    self.builder = builder_of(self.image.sandbox)
                     rebuild = False
             self._wait()
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tasks import trees
 
 NAME = ".oneshot-dockerfile"
 BUNDLE = ".oneshot-ca-bundle.pem"
+FORGET_WITHIN_S = 10.0
 # Read by programs in the steps of the build; removed with its directory before the image is kept.
 BUNDLE_INSIDE = "/tmp/.oneshot-build/ca-bundle.pem"  # noqa: S108 - inside the build
 
@@ -75,9 +77,22 @@ class Build:
     def forget(self) -> None:
         """Remove the images of all steps, whose history names what the site gave to the build."""
         client = engine.client()
-        for image in reversed(dict.fromkeys(self.steps)):
-            with contextlib.suppress(InfraError), engine.errors("An intermediate image cannot be removed"):
-                client.remove_image(image, force=True)
+        until = time.monotonic() + FORGET_WITHIN_S
+        left = list(reversed(dict.fromkeys(self.steps)))
+        # The container of a step that was stopped holds its image for a moment.
+        while left and time.monotonic() < until:
+            kept = []
+            for image in left:
+                try:
+                    with engine.errors("An intermediate image cannot be removed"):
+                        client.remove_image(image, force=True)
+                except engine.Gone:
+                    continue
+                except InfraError:
+                    kept.append(image)
+            left = kept
+            if left:
+                time.sleep(0.2)
 
     def _fail(self, lines: list[str], code: object) -> str:
         status = code if isinstance(code, int) else _status_in(lines)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from oneshot import store
 from runs import images, sandboxes
 from runs.errors import InfraError, TaskError
-from runs.images import claims
+from runs.images import claims, dockerfiles
 from runs.models import Image, LogChunk
 from runs.sandboxes.base import SandboxSpec
 from runs.sandboxes.docker import engine
@@ -33,15 +33,28 @@ def repository(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def clean():
-    """Remove the images and containers that a test made; layers that all of them share stay."""
+def clean(monkeypatch):
+    """Remove the images and containers that a test made; the layer that all of them share stays."""
+    builds = []
+    before = dockerfiles.Build.__init__
+
+    def noted(self, plan):
+        before(self, plan)
+        builds.append(self)
+
+    monkeypatch.setattr(dockerfiles.Build, "__init__", noted)
+    started = time.time() - 1
     yield
     client = engine.client()
-    for container in client.containers(all=True, filters={"label": f"oneshot.instance={sandboxes.instance()}"}):
+    for container in containers():
         client.remove_container(container["Id"], force=True)
-    for reference in Image.objects.filter(sandbox="docker").exclude(reference="").values_list("reference", flat=True):
-        if reference in client.images(all=True, quiet=True):
-            client.remove_image(reference, force=True)
+    mine = set(Image.objects.filter(sandbox="docker").exclude(reference="").values_list("reference", flat=True))
+    if builds:
+        mine |= {layer["Id"] for layer in client.images(name="oneshot/layer") if layer["Created"] > started}
+    for reference in mine & set(client.images(all=True, quiet=True)):
+        client.remove_image(reference, force=True)
+    for build in builds:
+        build.forget()
 
 
 def make(repository, *, environment=None, files=None, log=None, **fields):
