@@ -57,12 +57,13 @@ def chart(rows: list[Row], key: str) -> dict[str, Any]:
         }
         for row, value in shown
     ]
+    corners = frontier([(point["x"], point["y"]) for point in points])
     return {
         "axis": key,
         "title": axis.title,
         "points": points,
-        "frontier": frontier([(point["x"], point["y"]) for point in points]),
-        "caption": _caption(axis, points, [row.label for row in rows if axis.value(row) is None]),
+        "frontier": corners,
+        "caption": _caption(axis, corners, [row.label for row in rows if axis.value(row) is None]),
     }
 
 
@@ -75,8 +76,8 @@ def frontier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return corners
 
 
-def _caption(axis: Axis, points: list[Any], left_out: list[str]) -> str:
-    parts = [f"Dashed: nothing here is both {axis.better} and better."] if len(points) > 1 else []
+def _caption(axis: Axis, corners: list[tuple[float, float]], left_out: list[str]) -> str:
+    parts = [f"Dashed: nothing here is both {axis.better} and better."] if len(corners) > 1 else []
     if left_out:
         named = left_out[:NAMED_AT_MOST]
         more = len(left_out) - len(named)

@@ -7,6 +7,8 @@
   const MARGIN = { l: 44, r: 16, t: 12, b: 44 };
   const PHONE = "(max-width: 48rem)";
   const LABELS = 14;
+  // Room to the left of 0, so that a point there stands clear of the scale.
+  const BEFORE = 0.025;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const pen = document.createElement("canvas").getContext("2d");
@@ -68,7 +70,7 @@
   // Puts a label beside each point, the best first, where it covers no other point, whisker or label; else leaves it out.
   function labels(chart, width, height, top, colours, size) {
     const inner = { w: width - MARGIN.l - MARGIN.r, h: height - MARGIN.t - MARGIN.b };
-    const at = (point) => ({ x: (point.x / top) * inner.w, y: inner.h * (1 - (point.y + 3) / 108) });
+    const at = (point) => ({ x: ((point.x / top + BEFORE) / (1 + BEFORE)) * inner.w, y: inner.h * (1 - (point.y + 3) / 108) });
     const spots = chart.points.map(at);
     const taken = chart.points.flatMap((point, i) => {
       const boxes = [{ x0: spots[i].x - 7, x1: spots[i].x + 7, y0: spots[i].y - 7, y1: spots[i].y + 7 }];
@@ -192,7 +194,7 @@
       hovermode: "closest",
       hoverlabel: { bgcolor: c.surface, bordercolor: c["line-2"], align: "left", font: { ...font, color: c.ink, size: 12 } },
       xaxis: {
-        range: [0, top], tickvals: values, ticktext: words, showgrid: false, zeroline: false, showline: false,
+        range: [-BEFORE * top, top], tickvals: values, ticktext: words, showgrid: false, zeroline: false, showline: false,
         fixedrange: true, ticks: "", tickangle: 0, title: { text: chart.title, font, standoff: 8 }, tickfont: font,
       },
       yaxis: {
