@@ -48,7 +48,7 @@ class StartForm(forms.Form):
         self.fields["agent"].choices = [*choices, ("Any agent" if tried else "Agents", kinds)]  # type: ignore[attr-defined]
         self.fields["agent"].initial = tried[0][0] if tried else f"{NEW}{kinds[-1][1]}"
         self.fields["sandbox"].choices = [  # type: ignore[attr-defined]
-            ("auto", "the best that works here"),
+            ("auto", "automatic"),
             *((name, name) for name in sandboxes.names()),
         ]
 

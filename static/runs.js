@@ -263,7 +263,7 @@
 
   function markTab() {
     waiting = false;
-    const tabs = findAll("#tabs .tabs a");
+    const tabs = findAll("#tabs a");
     let current = tabs[0];
     for (const tab of tabs) {
       const section = document.getElementById(tab.hash.slice(1));

@@ -16,6 +16,9 @@ from runs.models import AgentConfig, Run
 from traces.redaction import redact
 
 LONGEST_VALUE = 2_000
+# Of what else has no value there is nothing to say.
+MEASURED = ("tokens_input", "tokens_cached", "tokens_output", "cost_usd")
+TITLES = {"oneshot": "OneShot", "detail": "Small facts"}
 
 
 def manifest(run: Run, *, answers: bool) -> dict[str, Any]:
@@ -85,17 +88,22 @@ def as_json(run: Run, *, answers: bool) -> str:
 
 
 def rows(run: Run, *, answers: bool) -> list[tuple[str, list[tuple[str, str | None]]]]:
-    """Return the manifest as parts with (name, value) lines; None is an unknown value."""
+    """Return the manifest as parts with (name, value) lines; None is a measure that is not known."""
     document = manifest(run, answers=answers)
-    return [(part, list(_lines(values))) for part, values in document.items() if values]
+    parts = [
+        (TITLES.get(part, part.capitalize()), list(_lines(values, over=run.is_over)))
+        for part, values in document.items()
+    ]
+    return [part for part in parts if part[1]]
 
 
-def _lines(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
+def _lines(values: dict[str, Any], prefix: str = "", *, over: bool) -> Iterator[tuple[str, str | None]]:
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            yield from _lines(value, f"{prefix}{name}.")
+            yield from _lines(value, f"{prefix}{name}.", over=over)
         elif value is None:
-            yield f"{prefix}{name}", None
+            if name in MEASURED and over:
+                yield f"{prefix}{name}", None
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
             text = redact(text)

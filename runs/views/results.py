@@ -107,7 +107,7 @@ def run_tests(request: HttpRequest, pk: UUID, group: str) -> HttpResponse:
 def _in_order(run: Run, group: str) -> QuerySet[TestResult]:
     """Return a group's tests as the page lists them: what did not pass first."""
     passed = Case(When(verdict=Verdict.PASSED, then=Value(1)), default=Value(0))
-    rows = run.test_results.only("test_id", "group", "verdict", "seconds", "message", "output_digest")
+    rows = run.test_results.only("run", "test_id", "group", "verdict", "seconds", "message", "output_digest")
     return rows.filter(group=group).order_by(passed, "test_id")
 
 
