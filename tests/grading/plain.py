@@ -1,5 +1,6 @@
 """A sandbox that is a copied directory and plain processes: enough to grade in, and fast. It isolates nothing."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -72,10 +73,8 @@ class PlainSandbox:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             timed_out = True
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
         for thread in threads:
             thread.join(2)

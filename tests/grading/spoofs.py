@@ -215,20 +215,29 @@ def pytest_runtest_makereport(item, call):
 
 EVIL_TEST = "import unittest\n\n\nclass TestHidden(unittest.TestCase):\n    def test_add(self):\n        pass\n"
 
-# name → the files that the diff writes
-SPOOFS: dict[str, dict[str, str | bytes | None]] = {
+# Each is name → the files that the diff writes. First what cheats while it runs:
+CODE: dict[str, dict[str, str | bytes | None]] = {
     "nothing at all": {"notes.txt": "done\n"},
     "prints fake results": {"calc.py": BUG + PRINTS},
     "writes to every descriptor": {"calc.py": BUG + WRITES_EVERYWHERE},
-    "ends the process in conftest": {"conftest.py": "import sys\nsys.exit(0)\n", "tests/conftest.py": "exit(0)\n"},
-    "ends the process hard in conftest": {"tests/conftest.py": "import os\nos._exit(0)\n"},
-    "ends the process in the code": {"calc.py": BUG + "import sys\nsys.exit(0)\n"},
-    "ends the process hard in the code": {"calc.py": BUG + "import os\nos._exit(0)\n"},
+    "ends the process": {"calc.py": BUG + "import sys\nsys.exit(0)\n"},
+    "ends the process hard": {"calc.py": BUG + "import os\nos._exit(0)\n"},
     "ends the process at the first call": {"calc.py": "import os\n\n\ndef add(a, b):\n    os._exit(0)\n"},
     "rewrites reports at import, at exit and from a thread": {"calc.py": BUG + REWRITES_REPORTS},
     "deletes reports": {"calc.py": BUG + DELETES_REPORTS},
     "leaves a daemon that rewrites reports": {"calc.py": BUG + LEAVES_A_DAEMON},
     "kills the runner and its parent": {"calc.py": BUG + KILLS_ITS_PARENTS},
+    "sets options in the environment": {"calc.py": BUG + ADDS_OPTIONS, "evil.py": ALWAYS_PASSES},
+    "patches reports in the running process": {"calc.py": BUG + PATCHES_REPORTS},
+    "patches the writer of the report": {"calc.py": BUG + PATCHES_JUNIT},
+    "patches the tests' own code": {"calc.py": BUG + PATCHES_CODE_OF_TESTS},
+    "skips everything": {"calc.py": BUG + SKIPS_AT_IMPORT},
+}
+
+# Then what changes how tests are found and run:
+FILES: dict[str, dict[str, str | bytes | None]] = {
+    "ends the process in conftest": {"conftest.py": "import sys\nsys.exit(0)\n", "tests/conftest.py": "exit(0)\n"},
+    "ends the process hard in conftest": {"tests/conftest.py": "import os\nos._exit(0)\n"},
     "edits the configuration": {
         "pyproject.toml": REPOSITORY["pyproject.toml"] + 'addopts = "-p evil --ignore=tests/test_hidden.py -k zero"\n',
         "evil.py": ALWAYS_PASSES,
@@ -256,7 +265,6 @@ SPOOFS: dict[str, dict[str, str | bytes | None]] = {
         "evil-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1\n",
         "evil.py": ALWAYS_PASSES,
     },
-    "sets options in the environment": {"calc.py": BUG + ADDS_OPTIONS, "evil.py": ALWAYS_PASSES},
     "stands in for pytest": {
         "pytest.py": "import os\nos._exit(0)\n",
         "_pytest/__init__.py": "import os\nos._exit(0)\n",
@@ -273,9 +281,5 @@ SPOOFS: dict[str, dict[str, str | bytes | None]] = {
         ".venv/lib/python3.11/site-packages/_pytest/reports.py": "raise SystemExit(0)\n",
         "venv/lib/python3.11/site-packages/sitecustomize.py": "import os\nos._exit(0)\n",
     },
-    "patches reports in the running process": {"calc.py": BUG + PATCHES_REPORTS},
-    "patches the writer of the report": {"calc.py": BUG + PATCHES_JUNIT},
-    "patches the tests' own code": {"calc.py": BUG + PATCHES_CODE_OF_TESTS},
-    "skips everything": {"calc.py": BUG + SKIPS_AT_IMPORT},
     "puts a link where a test goes": {"tests/test_hidden.py": "->../calc.py"},
 }
