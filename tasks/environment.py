@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,6 +21,9 @@ __all__ = ["FIELDS", "IMAGE_FIELDS", "LANGUAGES", "TEST_FRAMEWORKS", "detect", "
 
 LANGUAGES = ("python", "node", "go", "rust")
 TEST_FRAMEWORKS = ("pytest", "unittest", "node", "go", "rust", "script")
+# Other words for the same, which graders accept too.
+OTHER_WORDS = ("junit", "cargo", "node:test", "golang")
+PLUG_INS = "oneshot.frameworks"
 NETWORKS = ("none", "model-only", "full")
 WORKDIR = "/work"
 
@@ -101,6 +105,12 @@ def _check_choice(*choices: str) -> Callable[[str, object], Iterator[Complaint]]
     return check
 
 
+def _check_framework(name: str, value: object) -> Iterator[Complaint]:
+    plug_ins = {entry.name for entry in entry_points(group=PLUG_INS)}
+    if not isinstance(value, str) or value not in {*TEST_FRAMEWORKS, *OTHER_WORDS, *plug_ins}:
+        yield name, value, f"This must be one of {', '.join([*TEST_FRAMEWORKS, *sorted(plug_ins)])}."
+
+
 def _check_number(least: float, most: float, *, whole: bool) -> Callable[[str, object], Iterator[Complaint]]:
     def check(name: str, value: object) -> Iterator[Complaint]:
         number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
@@ -165,7 +175,7 @@ FIELDS: dict[str, Callable[[str, object], Iterator[Complaint]]] = {
     "setup": _check_setup,
     "env": _check_env,
     "workdir": _check_workdir,
-    "test_framework": _check_choice(*TEST_FRAMEWORKS),
+    "test_framework": _check_framework,
     "test_command": _check_text,
     "timeout_s": _check_number(1, 604_800, whole=False),
     "test_timeout_s": _check_number(1, 604_800, whole=False),
