@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, F, Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -83,8 +83,10 @@ def board_list(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def board_excerpt(request: HttpRequest) -> HttpResponse:
-    """Show the first rows of one board, for the overview: the newest of one's own teams, else any, else all tasks."""
-    boards = Board.objects.visible_to(request.user).order_by("-created_at")
+    """Show the first rows of a board, for the overview: the liveliest of one's own, else of any, else all tasks."""
+    last = Max("tasks__current_version__tally__refreshed_at")
+    boards = Board.objects.visible_to(request.user).annotate(last=last)
+    boards = boards.order_by(F("last").desc(nulls_last=True), "-created_at")
     board = boards.filter(team__in=Team.objects.of(request.user), team__is_demo=False).first() or boards.first()
     tasks = _tasks_of_board(request, board) if board else _all_tasks(request)
     going = activity(tasks)

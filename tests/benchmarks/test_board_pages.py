@@ -238,7 +238,7 @@ def test_a_page_asks_often_while_runs_go_and_seldom_else(client, tasks, agents, 
     assert 'hx-trigger="every 2s"' in page_of(client, "/boards/board/")
 
 
-def test_the_excerpt_prefers_ones_own_board_and_falls_back_to_all_tasks(client, team, tasks, agents):
+def test_the_excerpt_is_the_liveliest_of_ones_own_boards_or_all_tasks(client, member, tasks, agents):
     assert "Leaderboard" in words_of(page_of(client, "/boards/excerpt/"))
     make_board(tasks, slug="mine", title="Mine")
     make_board(
