@@ -165,7 +165,7 @@ class Installation:
     def sandboxes(self) -> list[Path]:
         """Return the directories of the local sandboxes that exist."""
         folder = self.data_dir / "sandboxes"
-        return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+        return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
 
 
 def import_demo_task(installation: Installation, name: str = "log-summary") -> str:

@@ -47,7 +47,7 @@ def start() -> Iterator[str]:
     team, _ = Team.objects.get_or_create(slug="demo", defaults={"name": "Demo", "is_demo": True})
     problems = _import(team)
     tasks = list(Task.objects.filter(team=team).select_related("current_version").order_by("slug"))
-    yield f"Demo: {len(tasks)} tasks imported."
+    yield f"Demo: {len(tasks)} tasks are here."
     yield from problems
     _make_board(team, tasks)
     try:
@@ -56,7 +56,8 @@ def start() -> Iterator[str]:
         yield f"The demo cannot run: {fault}"
         return
     yield from _validate(tasks, sandbox)
-    yield f"Demo: {_queue(tasks, sandbox)} runs queued."
+    if queued := _queue(tasks, sandbox):
+        yield f"Demo: {queued} runs queued."
 
 
 def remove() -> int:
@@ -158,10 +159,12 @@ def _validate(tasks: list[Any], sandbox: str) -> Iterator[str]:
     waiting = versions.filter(validation=TaskVersion.Validation.NONE)
     for version in waiting.select_related("task"):
         actions.submit(list(start_validation(version, sandbox=sandbox).runs.all()))
+    unfinished = versions.filter(validation__in=[TaskVersion.Validation.NONE, TaskVersion.Validation.RUNNING])
+    if not unfinished.exists():
+        return
     yield f"Demo: validating {len(tasks)} tasks (does nothing fail, does the reference pass, three times each)."
     told = -1
     deadline = time.monotonic() + PATIENCE_S
-    unfinished = versions.filter(validation__in=[TaskVersion.Validation.NONE, TaskVersion.Validation.RUNNING])
     while (left := unfinished.count()) and time.monotonic() < deadline:
         if left != told:
             told = left

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS, OperationalError, ProgrammingError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 
@@ -94,7 +94,7 @@ def ensure_database(say: Any) -> None:
     try:
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    except (OperationalError, ProgrammingError) as error:
+    except DatabaseError as error:
         raise BadInput(
             f"The database cannot be used: {str(error).strip()}. "
             f"It is {describe_database()}; check DATABASE_URL, or run `oneshot doctor`."

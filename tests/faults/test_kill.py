@@ -21,10 +21,17 @@ def installation(tmp_path_factory):
     installation.close()
 
 
+def queue_runs(installation: Installation, command: str, attempts: int) -> list[str]:
+    """Queue attempts of a command agent and return their ids, in the order in which they will be made."""
+    document = installation.json(
+        *("run_task", "log-summary", "--agent", "command", "--command", command),
+        *("--attempts", str(attempts), "--no-wait"),
+    )
+    return [run["id"] for run in document["runs"]]
+
+
 def queue_run(installation: Installation, command: str) -> str:
-    """Queue a run of a command agent and return its id."""
-    document = installation.json("run_task", "log-summary", "--agent", "command", "--command", command, "--no-wait")
-    return document["runs"][0]["id"]
+    return queue_runs(installation, command, 1)[0]
 
 
 def worker_and_horse(installation: Installation) -> tuple[int, int]:
@@ -71,8 +78,7 @@ def test_a_killed_child_alone_has_its_run_done_again(installation):
 
 
 def test_a_killed_redis_comes_back_and_every_waiting_run_ends(installation):
-    going = queue_run(installation, "sleep 2; echo done >> README.md")
-    waiting = [queue_run(installation, "echo done >> README.md") for _ in range(2)]
+    going, *waiting = queue_runs(installation, "sleep 1; echo done >> README.md", 3)
     installation.wait_for_status(going, "running")
     for pid in installation.processes("redis.sock") or installation.processes("redis-server"):
         os.kill(pid, signal.SIGKILL)
@@ -83,8 +89,7 @@ def test_a_killed_redis_comes_back_and_every_waiting_run_ends(installation):
 def test_a_flushed_queue_is_filled_again_from_the_rows(installation):
     import redis
 
-    going = queue_run(installation, "sleep 1; echo done >> README.md")
-    waiting = [queue_run(installation, "echo done >> README.md") for _ in range(3)]
+    going, *waiting = queue_runs(installation, "sleep 1; echo done >> README.md", 3)
     installation.wait_for_status(going, "running")
     redis.Redis(unix_socket_path=str(installation.data_dir / "redis.sock")).flushall()
     for run_id in [going, *waiting]:

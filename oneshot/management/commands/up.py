@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import signal
@@ -39,6 +40,8 @@ class Command(OneShotCommand):
             raise BadInput(f"--workers {workers}: the least is 1.")
         self.children: list[Child] = []
         self.stopping = False
+        # What the sweep does at the end is no news to whoever pressed Ctrl-C.
+        logging.getLogger("runs").setLevel(logging.WARNING)
         lock = self._lock()
         self._check_port(host, port)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -122,7 +125,8 @@ class Command(OneShotCommand):
 
     def _wait_for_redis(self) -> None:
         client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2)
-        deadline = time.monotonic() + 10
+        # An own server needs a moment to start; another one is there or is not.
+        deadline = time.monotonic() + (10 if self.children else 2)
         while True:
             try:
                 client.ping()
