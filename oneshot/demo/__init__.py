@@ -150,9 +150,8 @@ def _make_board(team: Team, tasks: list[Any]) -> None:
 
 def _validate(tasks: list[Any], sandbox: str) -> Iterator[str]:
     """Validate what never was, all at once, and wait for it: without it no run can be graded."""
-    from runs.validation import start_validation
-
     from runs import actions
+    from runs.validation import start_validation
     from tasks.models import TaskVersion
 
     versions = TaskVersion.objects.filter(pk__in=[task.current_version_id for task in tasks])
