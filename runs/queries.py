@@ -243,6 +243,12 @@ class Listing:
             order[0] = OrderBy(F(column) + 0, descending=descending)
         return list(runs.order_by(*order).values_list("pk", column)[:most])
 
+    @staticmethod
+    def agents(user: Any) -> QuerySet[AgentConfig]:
+        """Return the agents of the newest COUNT_LIMIT runs that the user may see."""
+        newest = _visible(user).order_by("-created_at").values_list("agent_id", flat=True)[:COUNT_LIMIT]
+        return AgentConfig.objects.filter(pk__in=set(newest)).order_by("name", "version", "model")
+
     def tokens(self) -> list[Token]:
         """Return the filters in force that no segment shows, as removable words."""
         agent = ""

@@ -9,7 +9,6 @@ from urllib.parse import urljoin
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from oneshot.accounts.models import Team
 from runs import actions, sandboxes
-from runs.models import AgentConfig, Outcome, Run, RunQuerySet, Status
+from runs.models import Outcome, Run, RunQuerySet, Status
 from runs.queries import COUNT_LIMIT, FAULTS, Counts, Listing
 
 # One click cancels at most so many, so that the answer comes while somebody waits for it.
@@ -130,10 +129,9 @@ def _column(query: QueryDict, listing: Listing, name: str, words: str, css: str)
 def run_filters(request: HttpRequest) -> HttpResponse:
     """Send the form with all filters: it asks for the agents there are, which the list itself need not know."""
     listing = Listing.read(request.GET)
-    visible = Run.objects.visible_to(request.user).filter(agent=OuterRef("pk"))
     context = {
         "listing": listing,
-        "agents": AgentConfig.objects.filter(Exists(visible)).order_by("name", "version", "model")[:MOST_AGENTS],
+        "agents": listing.agents(request.user)[:MOST_AGENTS],
         "statuses": Status.choices,
         "outcomes": Outcome.choices,
         "faults": FAULTS.items(),
