@@ -252,6 +252,8 @@ def _fault(found: Found, after: list[Run], seen_after: Seen) -> str:
     for run in after:
         if run.outcome == "patch_failed":
             return f"The reference does not apply. {_grading(run)}".strip()
+        if not run.diff_bytes:
+            return f"The reference changed nothing. {run.error}".strip()
         if run.detail.get("tampered"):
             return f"The reference cannot be graded. {_grading(run)}".strip()
     reported = any(verdict != Verdict.MISSING for verdicts in seen_after.values() for verdict in verdicts)
@@ -334,7 +336,7 @@ def _image_checks(version: TaskVersion, runs: list[Run], found: Found) -> list[d
     from runs import images, sandboxes
 
     image = next((run.image for run in runs if run.image is not None), None)
-    if image is None or not hasattr(images, "checks"):
+    if image is None:
         return []
     try:
         checks = [dict(check) for check in images.checks(version, image, sandboxes.get(image.sandbox))]
