@@ -20,15 +20,17 @@ class Command(OneShotCommand):
     def run(self, *, runs: list[str], queued: bool, **options: Any) -> None:
         if not runs and not queued:
             raise BadInput("Name the runs to cancel, or use --queued.")
-        chosen = [self._find(text) for text in runs]
+        chosen = [find_run(text) for text in runs]
         if queued:
             chosen += Run.objects.filter(status=Status.QUEUED)
         for run in chosen:
             done = actions.cancel(run)
             self.say(f"{'Cancelled' if done else 'Had already ended'}: {run.pk}")
 
-    def _find(self, text: str) -> Run:
-        try:
-            return Run.objects.get(pk=uuid.UUID(text))
-        except (ValueError, Run.DoesNotExist):
-            raise BadInput(f"There is no run {text!r}. Its id stands in the address of its page.") from None
+
+def find_run(text: str) -> Run:
+    """Return the run of this id. Raises BadInput when there is none."""
+    try:
+        return Run.objects.get(pk=uuid.UUID(text))
+    except (ValueError, Run.DoesNotExist):
+        raise BadInput(f"There is no run {text!r}. Its id stands in the address of its page.") from None
