@@ -124,7 +124,11 @@ def _no_answer(version: TaskVersion, sandbox: Sandbox) -> dict[str, Any]:
 
 
 def _search(sandbox: Sandbox, lines: list[str], places: list[str]) -> list[str]:
-    script = 'f=$(mktemp) && cat > "$f" && grep -rlFs --exclude-dir=.git -f "$f" -- "$@"; rm -f "$f"'
+    # Not grep -r, which small systems have without --exclude-dir.
+    script = (
+        'f=$(mktemp) && cat > "$f" && '
+        'find "$@" -name .git -prune -o -type f -exec grep -lF -f "$f" {} + 2>/dev/null; rm -f "$f"'
+    )
     result = sandbox.exec(
         ["sh", "-c", script, "sh", *places], stdin="\n".join(lines).encode() + b"\n", timeout_s=TIMEOUT_S
     )

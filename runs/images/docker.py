@@ -8,23 +8,21 @@ digest of what made them: first the system's packages, then the languages' tools
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tarfile
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from django.conf import settings
 
 from oneshot import store
 from runs import sandboxes
-from runs.errors import InfraError, TaskError
-from runs.images import dockerfiles, scripts
-from runs.images.plan import BUILDER_VERSION, NO_NETWORK, NO_TRUST, Built, Plan, failure
+from runs.errors import Fault, InfraError, TaskError
+from runs.images import dockerfiles, layers, scripts
+from runs.images.plan import BUILDER_VERSION, Built, Plan, failure
+from runs.images.work import Lines, Stopped
 from runs.sandboxes.base import HOME, ExecResult, Limits, Sandbox, SandboxSpec
 from runs.sandboxes.docker import engine
 from tasks.repositories import locked
@@ -33,13 +31,6 @@ from tasks.snapshot import make_base_repository
 IMAGES = "oneshot/environment"
 LAYERS = "oneshot/layer"
 MARGIN_S = 120.0
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# What a container says of itself is inherited by images made from it; these make it say nothing.
-NO_LABELS = ("oneshot.instance", "oneshot.run", "oneshot.try", "oneshot.expires")
-
-
-class Stopped(Exception):
-    """The build was told to stop."""
 
 
 class DockerBuilder:
@@ -55,7 +46,7 @@ class DockerBuilder:
         return {}
 
     def find(self, digest: str) -> Built | None:
-        found = _inspect(_tag(IMAGES, digest))
+        found = layers.inspect(layers.tag_of(IMAGES, digest))
         return Built(reference=found["Id"], size_bytes=found.get("Size")) if found else None
 
     def abort(self) -> None:
@@ -89,7 +80,7 @@ class DockerBuilder:
                     f"The snapshot gives the base commit {commit[:12]} and not {plan.version.snapshot_commit[:12]}; "
                     "the content store was changed. Prepare the task anew."
                 )
-            return self._last_layer(plan, below, archive, _packed(base), own=bool(own), flat=flat)
+            return self._last_layer(plan, below, archive, layers.packed(base), own=bool(own), flat=flat)
 
     # Layers below the repository
 
@@ -98,6 +89,8 @@ class DockerBuilder:
         environment = plan.environment
         base = self._base_image(plan)
         languages = " ".join(environment["languages"])
+        # The site's own image must be fit for the tools; another one is the task's choice.
+        blame = InfraError if environment["base_image"] == settings.BASE_IMAGE else TaskError
         packages = sorted(set(environment["packages"]))
         system = self._layer(
             plan,
@@ -113,19 +106,21 @@ class DockerBuilder:
                 below=system,
                 what="Making the Python environment",
                 script=scripts.filled(scripts.PYTHON_TOOLS, MORE="pytest"),
+                blame=blame,
             )
         if "node" in environment["languages"]:
-            system = self._layer(plan, below=system, what="Installing Node", script=scripts.filled(scripts.NODE_TOOLS))
+            tools = scripts.filled(scripts.NODE_TOOLS)
+            system = self._layer(plan, below=system, what="Installing Node", script=tools, blame=blame)
         return system
 
     def _base_image(self, plan: Plan) -> str:
         """Return the id of the base image, pulled if it is not here."""
         name = plan.environment["base_image"]
-        found = _inspect(name)
+        found = layers.inspect(name)
         if not found:
             plan.say(f"pulling {name}")
-            _pull(name, plan.say, self._stop)
-            found = _inspect(name)
+            layers.pull(name, plan.say, self._stop)
+            found = layers.inspect(name)
         if not found:
             raise InfraError(f"The base image {name} was pulled but is not there.")
         return str(found["Id"])
@@ -139,19 +134,20 @@ class DockerBuilder:
         script: str,
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        blame: type[Fault] = TaskError,
     ) -> str:
         """Return the image that a script makes of the one below, from the store of layers or made now."""
         document = [BUILDER_VERSION, below, script, list(arguments), dict(env or {})]
         key = hashlib.sha256(json.dumps(document).encode()).hexdigest()
-        tag = _tag(LAYERS, key)
+        tag = layers.tag_of(LAYERS, key)
         with locked(f"layer-{key[:32]}", self._check):
-            if found := _inspect(tag):
+            if found := layers.inspect(tag):
                 return str(found["Id"])
             plan.say(what)
             sandbox = self._start(plan, below)
             try:
                 self._give(sandbox, plan, {})
-                self._run(sandbox, plan, what, script, arguments=arguments, env=env)
+                self._run(sandbox, plan, what, script, arguments=arguments, env=env, blame=blame)
                 self._exec(sandbox, ["rm", "-rf", scripts.SCRATCH], plan)
                 return self._commit(sandbox, tag, plan, {})
             finally:
@@ -188,8 +184,8 @@ class DockerBuilder:
                 self._run(sandbox, plan, "Adding git", scripts.filled(scripts.PACKAGES), env={"ONESHOT_LANGUAGES": ""})
             self._run(sandbox, plan, "Laying out the repository", scripts.filled(scripts.LAY_OUT), arguments=[work])
             with archive.open("rb") as file:
-                _put_archive(sandbox, work, file)
-            _put_archive(sandbox, "/opt/oneshot", base)
+                layers.put_archive(sandbox, work, file)
+            layers.put_archive(sandbox, "/opt/oneshot", base)
             own_git = scripts.filled(scripts.OWN_GIT)
             self._run(sandbox, plan, "Laying out the repository", own_git, arguments=[work])
             if lines := plan.environment["setup"]:
@@ -205,20 +201,27 @@ class DockerBuilder:
             finish = scripts.filled(scripts.FINISH + own_git + scripts.CLEAN_UP)
             self._run(sandbox, plan, "Finishing the image", finish, arguments=[work])
             self._look_for_secrets(sandbox, plan, work)
-            tag = _tag(IMAGES, plan.digest)
+            tag = layers.tag_of(IMAGES, plan.digest)
             reference = self._flatten(sandbox, tag, plan, env) if flat else self._commit(sandbox, tag, plan, env)
         finally:
             self._end(sandbox)
             if flat and self._dockerfile:
                 self._dockerfile.forget()
-        found = _inspect(reference)
+        found = layers.inspect(reference)
         return Built(reference=reference, size_bytes=found.get("Size") if found else None)
 
     def _variables(self, plan: Plan, below: str, *, own: bool) -> dict[str, str]:
         """Return the environment variables that the image keeps."""
-        config = (_inspect(below) or {}).get("Config") or {}
+        config = (layers.inspect(below) or {}).get("Config") or {}
+        work = PurePosixPath(plan.environment["workdir"])
+        for volume in config.get("Volumes") or {}:
+            if PurePosixPath(volume) in (work, *work.parents):
+                raise TaskError(
+                    f"The image declares VOLUME {volume}, so nothing that is laid into {work} would be kept. "
+                    "Take the VOLUME out, or name another environment.workdir."
+                )
         kept = dict(item.partition("=")[::2] for item in config.get("Env") or [])
-        path = kept.get("PATH", DEFAULT_PATH)
+        path = kept.setdefault("PATH", layers.DEFAULT_PATH)
         if not own and "python" in plan.environment["languages"]:
             kept |= {"VIRTUAL_ENV": scripts.VENV, "PATH": f"{scripts.VENV}/bin:{path}"}
         return {**kept, **plan.environment["env"]}
@@ -274,7 +277,7 @@ class DockerBuilder:
         given = {**files, **({"ca-bundle.pem": plan.site.bundle} if plan.site.bundle else {})}
         self._exec(sandbox, ["mkdir", "-p", scripts.SCRATCH], plan)
         if given:
-            _put_archive(sandbox, scripts.SCRATCH, _tar(given))
+            layers.put_archive(sandbox, scripts.SCRATCH, layers.tar_of(given))
 
     def _exec(self, sandbox: Sandbox, argv: Sequence[str], plan: Plan, stdin: bytes = b"") -> ExecResult:
         self._check()
@@ -290,6 +293,7 @@ class DockerBuilder:
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         cwd: str = "/",
+        blame: type[Fault] = TaskError,
     ) -> None:
         """Run a script to its end. Raises TaskError or InfraError with its last lines when it fails."""
         self._check()
@@ -310,7 +314,7 @@ class DockerBuilder:
         lines.close()
         self._check()
         if result.exit_code != 0:
-            raise failure(what, result, lines.last, timeout_s=plan.timeout_s)
+            raise failure(what, result, lines.last, timeout_s=plan.timeout_s, blame=blame)
 
     # Keeping
 
@@ -324,7 +328,7 @@ class DockerBuilder:
             "repo": repository,
             "tag": name,
             "comment": "OneShot",
-            "changes": "\n".join(_changes(plan, env)),
+            "changes": "\n".join(layers.changes(plan, env)),
         }
         with engine.errors("The image cannot be kept"):
             # Through the client's own session, for a time limit that fits large images.
@@ -342,140 +346,14 @@ class DockerBuilder:
         client = engine.client()
         with engine.errors("The image cannot be kept"):
             pieces = client.export(sandbox.id)
-            told = client.import_image_from_stream(pieces, repository=repository, tag=name, changes=_changes(plan, env))
-        found = _inspect(tag)
+            told = client.import_image_from_stream(
+                pieces, repository=repository, tag=name, changes=layers.changes(plan, env)
+            )
+        found = layers.inspect(tag)
         if not found:
             raise InfraError(f"The image cannot be kept: {str(told)[-300:]}")
         return str(found["Id"])
 
 
-class Lines:
-    """Cuts output into lines for the log, and keeps the last of them for an error."""
-
-    KEPT = 400
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._rest: dict[str, bytes] = {}
-        self.last: list[str] = []
-
-    def add(self, name: str, data: bytes) -> None:
-        """Take a piece of output; the signature of a Sink."""
-        whole, newline, rest = (self._rest.get(name, b"") + data).rpartition(b"\n")
-        if len(rest) > 100_000:
-            whole, newline, rest = whole + newline + rest, b"\n", b""
-        self._rest[name] = rest
-        if newline:
-            self._tell(whole)
-
-    def close(self) -> None:
-        for rest in self._rest.values():
-            if rest:
-                self._tell(rest)
-        self._rest = {}
-
-    def _tell(self, data: bytes) -> None:
-        text = data.decode("utf-8", "replace")
-        # A progress bar redraws its line: its last state is enough.
-        lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
-        self._say("\n".join(lines))
-        self.last = [*self.last, *(line for line in lines if line.strip())][-self.KEPT :]
-
-
 def _text(value: object) -> str:
     return value if isinstance(value, str) and value.strip() else ""
-
-
-def _tag(repository: str, digest: str) -> str:
-    return f"{repository}:{digest[:40]}"
-
-
-def _changes(plan: Plan, env: Mapping[str, str]) -> list[str]:
-    """Return what to set in the configuration of an image, as lines of a Dockerfile."""
-    labels = [*(f'{name}=""' for name in NO_LABELS), 'oneshot.purpose="image"', f'oneshot.digest="{plan.digest}"']
-    changes = ["ENTRYPOINT []", 'CMD ["/bin/sh"]', f"LABEL {' '.join(labels)}"]
-    if env:
-        changes += [f"ENV {name}={_quoted(value)}" for name, value in env.items()]
-        changes += [f"WORKDIR {plan.environment['workdir']}", f"USER {scripts.AGENT}:{scripts.AGENT}"]
-    return changes
-
-
-def _quoted(value: str) -> str:
-    """Return a value as a Dockerfile's ENV reads it: `$` and quotes taken as they are."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("\n", " ")
-    return f'"{escaped}"'
-
-
-def _inspect(name: str) -> dict[str, Any] | None:
-    """Return what the engine knows of an image, or None when it is not here."""
-    try:
-        with engine.errors("The image cannot be looked up"):
-            return engine.client().inspect_image(name)
-    except engine.Gone:
-        return None
-
-
-def _pull(name: str, say: Callable[[str], None], stop: threading.Event) -> None:
-    """Pull an image. Raises TaskError when the registry has none of this name, InfraError when it cannot be asked."""
-    known: set[str] = set()
-    words = ""
-    try:
-        with engine.errors(f"The base image {name} cannot be pulled"):
-            for line in engine.client().pull(name, stream=True, decode=True):
-                if stop.is_set():
-                    raise Stopped
-                words = str(line.get("error") or words)
-                status = f"{line.get('id', '')} {line.get('status', '')}".strip()
-                if status not in known and not line.get("progressDetail"):
-                    known.add(status)
-                    say(status)
-    except InfraError as error:
-        words = str(error)
-    if not words:
-        return
-    site = name == settings.BASE_IMAGE
-    missing = "not found" in words.lower() or "manifest unknown" in words or "does not exist" in words
-    if missing and not site and not NO_NETWORK.search(words):
-        raise TaskError(f"There is no base image {name}. Correct environment.base_image of the task. {words}")
-    mend = "set ONESHOT_BASE_IMAGE to one that is here" if site else "set environment.base_image to one that is here"
-    trust = " The registry's certificate is not trusted by the engine." if NO_TRUST.search(words) else ""
-    raise InfraError(
-        f"The base image {name} is not here and cannot be pulled.{trust} Pull or load it, or {mend}. {words}"
-    )
-
-
-def _put_archive(sandbox: Sandbox, path: str, data: Any) -> None:
-    client = engine.client()
-    with engine.errors(f"Files cannot be laid into {path} of the build"):
-        answer = client.put(
-            f"{client.base_url}/v{client.api_version}/containers/{sandbox.id}/archive",
-            params={"path": path},
-            data=data,
-            timeout=600,
-        )
-    if answer.status_code >= 400:
-        raise InfraError(f"Files cannot be laid into {path} of the build: {answer.text.strip()[:500]}")
-
-
-def _tar(files: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode, member.mtime = len(data), 0o644, int(time.time())
-            archive.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def _packed(directory: Path) -> bytes:
-    """Return a directory as an archive, owned by root."""
-
-    def as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-        member.uid = member.gid = 0
-        member.uname = member.gname = ""
-        return member
-
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.add(directory, arcname=directory.name, filter=as_root)
-    return buffer.getvalue()

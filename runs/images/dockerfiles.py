@@ -88,8 +88,10 @@ class Build:
                         client.remove_image(image, force=True)
                 except engine.Gone:
                     continue
-                except InfraError:
-                    kept.append(image)
+                except InfraError as error:
+                    # One with children is in another build too, which forgets it in its turn.
+                    if "container" in str(error):
+                        kept.append(image)
             left = kept
             if left:
                 time.sleep(0.2)

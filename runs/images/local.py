@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -18,13 +19,14 @@ from django.conf import settings
 
 from oneshot import store
 from runs import sandboxes
-from runs.errors import InfraError, TaskError
+from runs.errors import Fault, InfraError, TaskError
 from runs.images import editable, scripts
-from runs.images.docker import Lines, Stopped
-from runs.images.plan import Built, Plan, failure
+from runs.images.plan import BUILDER_VERSION, Built, Plan, failure
+from runs.images.work import Lines, Stopped
 from runs.sandboxes.base import Limits, Sandbox, SandboxSpec
 from tasks import trees
 from tasks.gitcommand import git
+from tasks.repositories import locked
 from tasks.snapshot import make_base_repository
 
 DONE = "image.json"
@@ -137,35 +139,69 @@ class LocalBuilder:
             return env
         if venv and "PATH" not in plan.environment["env"]:
             env |= {"VIRTUAL_ENV": str(venv), "PATH": f"{venv}/bin:{env['PATH']}"}
-        sandbox = self._start(plan, image)
+        if venv:
+            self._lay_venv(plan, venv)
+        if not setup:
+            return env
+        given = opt / ".build"
+        sandbox = self._start(plan, image, given)
         try:
-            given = opt / ".build"
-            given.mkdir()
-            if plan.site.bundle:
-                (given / "ca-bundle.pem").write_bytes(plan.site.bundle)
-            variables = {**plan.site.variables(str(given / "ca-bundle.pem")), **env}
-            if venv:
-                plan.say("Making the Python environment")
-                script = scripts.filled(LOCAL_PYTHON, MORE="pytest")
-                self._run(sandbox, plan, "Making the Python environment", script, variables, [_python(), str(venv)])
-            if setup:
-                plan.say("set-up of the task")
-                self._run(sandbox, plan, "The set-up of the task", scripts.setup_script(setup), variables, [])
+            plan.say("set-up of the task")
+            self._run(
+                sandbox, plan, "The set-up of the task", scripts.setup_script(setup), _given(plan, given, env), []
+            )
         finally:
-            with self._lock:
-                self._sandbox = None
-            sandbox.destroy()
+            self._end(sandbox)
         self._check()
         _take_back(image)
-        shutil.rmtree(given)
+        shutil.rmtree(given, ignore_errors=True)
         self._look_for_secrets(plan, image)
         if sandbox.isolation == "none" and venv:
             for site_packages in venv.glob("lib/python*/site-packages"):
                 editable.unpin(site_packages, image / "work")
         return env
 
-    def _start(self, plan: Plan, image: Path) -> Sandbox:
+    def _lay_venv(self, plan: Plan, venv: Path) -> None:
+        """Copy a fresh Python environment to its place, from a pattern that is made once for all tasks."""
+        script = scripts.filled(LOCAL_PYTHON, MORE="pytest")
+        document = f"{BUILDER_VERSION} {sys.version} {_python()} {sandboxes.get('local').isolation()} {script}"
+        key = hashlib.sha256(document.encode()).hexdigest()[:24]
+        pattern = _images() / f"python-{key}"
+        with locked(f"python-{key}", self._check):
+            if not (pattern / DONE).exists():
+                self._make_pattern(plan, pattern, script)
+        shutil.copytree(pattern / "opt" / "venv", venv, symlinks=True)
+        _move_scripts(venv, pattern.resolve() / "opt" / "venv")
+
+    def _make_pattern(self, plan: Plan, pattern: Path, script: str) -> None:
+        what = "Making the Python environment"
+        plan.say(what)
+        _delete(pattern)
+        for name in ("work", "home", "opt"):
+            (pattern / name).mkdir(parents=True)
+        pattern.chmod(0o755)
+        given = pattern.resolve() / "opt" / ".build"
+        sandbox = self._start(plan, pattern, given)
+        try:
+            arguments = [_python(), str(given.parent / "venv")]
+            self._run(sandbox, plan, what, script, _given(plan, given, {"PATH": _search_path()}), arguments, InfraError)
+        finally:
+            self._end(sandbox)
+        _take_back(pattern)
+        shutil.rmtree(given, ignore_errors=True)
+        (pattern / DONE).write_text("{}", encoding="ascii")
+
+    def _end(self, sandbox: Sandbox) -> None:
+        with self._lock:
+            self._sandbox = None
+        sandbox.destroy()
+
+    def _start(self, plan: Plan, image: Path, given: Path) -> Sandbox:
+        """Start a sandbox that works in the image itself; `given` is where it finds the site's certificates."""
         self._check()
+        given.mkdir()
+        if plan.site.bundle:
+            (given / "ca-bundle.pem").write_bytes(plan.site.bundle)
         limits = Limits(
             memory_mb=max(int(plan.environment["memory_mb"]), settings.MEMORY_MB),
             cpus=max(float(plan.environment["cpus"]), settings.CPUS),
@@ -194,7 +230,14 @@ class LocalBuilder:
             raise Stopped
 
     def _run(
-        self, sandbox: Sandbox, plan: Plan, what: str, script: str, env: dict[str, str], arguments: list[str]
+        self,
+        sandbox: Sandbox,
+        plan: Plan,
+        what: str,
+        script: str,
+        env: dict[str, str],
+        arguments: list[str],
+        blame: type[Fault] = TaskError,
     ) -> None:
         lines = Lines(plan.say)
         shell = shutil.which("bash", path=PATH) or "/bin/sh"
@@ -209,7 +252,7 @@ class LocalBuilder:
         lines.close()
         self._check()
         if result.exit_code != 0:
-            raise failure(what, result, lines.last, timeout_s=plan.timeout_s)
+            raise failure(what, result, lines.last, timeout_s=plan.timeout_s, blame=blame)
 
     def _look_for_secrets(self, plan: Plan, image: Path) -> None:
         if not plan.site.secrets:
@@ -235,6 +278,21 @@ set -eu
 "$2/bin/python" -m pip install --quiet --upgrade pip 'setuptools<81' wheel @MORE@
 "$2/bin/python" -m pip list --format=freeze | tr '\\n' ' '
 """
+
+
+def _given(plan: Plan, directory: Path, env: dict[str, str]) -> dict[str, str]:
+    """Return the variables of a build: the task's own, over what the site gives."""
+    return {**plan.site.variables(str(directory / "ca-bundle.pem")), **env}
+
+
+def _move_scripts(venv: Path, before: Path) -> None:
+    """Write an environment's new place into its programs, which name their interpreter by its full path."""
+    for path in [venv / "pyvenv.cfg", *(venv / "bin").iterdir()]:
+        if path.is_symlink() or not path.is_file():
+            continue
+        data = path.read_bytes()
+        if bytes(before) in data:
+            path.write_bytes(data.replace(bytes(before), bytes(venv)))
 
 
 def _images() -> Path:

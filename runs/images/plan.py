@@ -167,8 +167,13 @@ NO_NETWORK = re.compile(
 )
 
 
-def failure(what: str, result: ExecResult, lines: list[str], *, timeout_s: float) -> Fault:
-    """Return the error for a step that failed: what it was, whose fault, the mend, and its last lines."""
+def failure(
+    what: str, result: ExecResult, lines: list[str], *, timeout_s: float, blame: type[Fault] = TaskError
+) -> Fault:
+    """Return the error for a step that failed: what it was, whose fault, the mend, and its last lines.
+
+    `blame` is whose fault it is when the words do not tell.
+    """
     last = lines[-LAST_LINES:]
     text = "\n".join(lines[-200:])
     said = "\n" + "\n".join(last) if last else ""
@@ -194,4 +199,4 @@ def failure(what: str, result: ExecResult, lines: list[str], *, timeout_s: float
         )
     if result.exit_code is None:
         return InfraError(f"{what} {ended} from outside.{said}")
-    return TaskError(f"{what} {ended}.{said}")
+    return blame(f"{what} {ended}.{said}")

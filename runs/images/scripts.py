@@ -178,7 +178,7 @@ find /tmp /var/tmp -mindepth 1 -delete 2>/dev/null || true
 FIND_SECRETS = """
 cat > @SCRATCH@/patterns
 set -- /etc /home /opt /root /tmp /usr/local /var "$1"
-grep -rlIFs -f @SCRATCH@/patterns --exclude-dir=.oneshot-build "$@" | head -n 10
+find "$@" -path @SCRATCH@ -prune -o -type f -exec grep -lF -f @SCRATCH@/patterns {} + 2>/dev/null | head -n 10
 rm -f @SCRATCH@/patterns
 """
 

@@ -8,6 +8,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+
+class Stopped(Exception):
+    """The build was told to stop."""
+
+
 TICK_S = 0.1
 # Whoever cancels waits no longer than this; what remains to be tidied up goes on without him.
 ABORT_WITHIN_S = 2.5
@@ -43,3 +48,36 @@ def watched(call: Callable[[], T], *, tick: Callable[[], None], abort: Callable[
     if error:
         raise error[0]
     return outcome[0]
+
+
+class Lines:
+    """Cuts output into lines for the log, and keeps the last of them for an error."""
+
+    KEPT = 400
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._rest: dict[str, bytes] = {}
+        self.last: list[str] = []
+
+    def add(self, name: str, data: bytes) -> None:
+        """Take a piece of output; the signature of a Sink."""
+        whole, newline, rest = (self._rest.get(name, b"") + data).rpartition(b"\n")
+        if len(rest) > 100_000:
+            whole, newline, rest = whole + newline + rest, b"\n", b""
+        self._rest[name] = rest
+        if newline:
+            self._tell(whole)
+
+    def close(self) -> None:
+        for rest in self._rest.values():
+            if rest:
+                self._tell(rest)
+        self._rest = {}
+
+    def _tell(self, data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        # A progress bar redraws its line: its last state is enough.
+        lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
+        self._say("\n".join(lines))
+        self.last = [*self.last, *(line for line in lines if line.strip())][-self.KEPT :]

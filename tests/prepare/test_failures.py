@@ -3,9 +3,9 @@
 import pytest
 
 from runs.errors import InfraError, TaskError
-from runs.images.docker import Lines
 from runs.images.plan import failure, site
 from runs.images.scripts import setup_script
+from runs.images.work import Lines
 from runs.sandboxes.base import ExecResult
 
 PIP_OFFLINE = """WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError(

@@ -342,6 +342,12 @@ COPY --from=first /etc/hostname /first
     assert not any(SECRET in json.dumps(engine.client().history(left)) for left in newest)
 
 
+def test_own_dockerfile_with_the_repository_in_a_volume_is_refused(repository, git_image):
+    dockerfile = f"FROM {git_image}\nVOLUME /srv\nWORKDIR /srv/app\n"
+    with pytest.raises(TaskError, match="VOLUME /srv"):
+        make(repository, environment={"dockerfile": dockerfile})
+
+
 def test_own_dockerfile_that_fails_is_the_task_s_fault(repository):
     with pytest.raises(TaskError, match=r"own Dockerfile failed with exit status 9[\s\S]*some words"):
         make(repository, environment={"dockerfile": "FROM debian:bookworm-slim\nRUN echo some words; exit 9\n"})
