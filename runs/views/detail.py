@@ -90,7 +90,7 @@ def _rest_context(request: HttpRequest, run: Run, shown: dict[str, Any]) -> dict
         "groups": groups,
         "tests": sum(group.total for group in groups),
         "artifacts": [(row, results.is_text(row)) for row in run.artifacts.all()] if answers else [],
-        "manifest": manifest.rows(run, answers=answers),
+        "manifest": manifest.rows(run, answers=answers, inside=shown["may_edit"]),
         "said": str(run.detail.get("final_message") or "") if shown["work"] else "",
         "shares": token_shares(run),
     }
@@ -179,5 +179,6 @@ def _digest_of(request: HttpRequest, run: Run, side: str) -> str:
 def run_manifest(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Send the manifest as JSON."""
     run = visible_run(request, pk)
-    answers = sees_answers(run, editable=may_edit(request.user, run))
-    return results.attachment(manifest.as_json(run, answers=answers).encode(), f"run-{run.pk}.json")
+    inside = may_edit(request.user, run)
+    document = manifest.as_json(run, answers=sees_answers(run, editable=inside), inside=inside)
+    return results.attachment(document.encode(), f"run-{run.pk}.json")

@@ -21,10 +21,11 @@ MEASURED = ("tokens_input", "tokens_cached", "tokens_output", "cost_usd")
 TITLES = {"oneshot": "OneShot", "detail": "Small facts"}
 
 
-def manifest(run: Run, *, answers: bool) -> dict[str, Any]:
+def manifest(run: Run, *, answers: bool, inside: bool) -> dict[str, Any]:
     """Return the manifest of a run, with None for what is unknown.
 
-    Without `answers` it leaves out what concerns this installation only: hosts, image, settings of the agent.
+    Without `answers` it leaves out the agent's settings and remarks of the grading; without `inside`, which is for
+    members of the team, also what concerns this installation only: its hosts and paths.
     """
     version, agent, image = run.task_version, run.agent, run.image
     document: dict[str, Any] = {
@@ -51,7 +52,8 @@ def manifest(run: Run, *, answers: bool) -> dict[str, Any]:
             "model": agent.model or None,
             "digest": agent.digest,
         },
-        "sandbox": {"kind": run.sandbox, "isolation": run.isolation or None, "network": run.network},
+        "sandbox": {"kind": run.sandbox, "isolation": run.isolation or None, "network": run.network}
+        | ({"image_digest": image.digest} if image else {}),
         "limits": run.limits,
         "times": {
             name: None if moment is None else _utc(moment)
@@ -74,22 +76,25 @@ def manifest(run: Run, *, answers: bool) -> dict[str, Any]:
     }
     if answers:
         document["agent"]["settings"] = agent.settings
-        document["sandbox"]["image"] = image.reference if image else None
-        document["sandbox"]["image_digest"] = image.digest if image else None
-        document["execution"] = {"tries": run.tries, "worker": run.worker or None}
         small = {name: value for name, value in run.detail.items() if name != "final_message"}
         document["detail"] = small
+    if inside:
+        document["sandbox"]["image"] = image.reference if image else None
+        document["execution"] = {"tries": run.tries, "worker": run.worker or None}
     return document
 
 
-def as_json(run: Run, *, answers: bool) -> str:
+def as_json(run: Run, *, answers: bool, inside: bool) -> str:
     """Return the manifest as JSON, without any secret that a setting might hold."""
-    return redact(json.dumps(manifest(run, answers=answers), indent=2, ensure_ascii=False, default=str)) + "\n"
+    return (
+        redact(json.dumps(manifest(run, answers=answers, inside=inside), indent=2, ensure_ascii=False, default=str))
+        + "\n"
+    )
 
 
-def rows(run: Run, *, answers: bool) -> list[tuple[str, list[tuple[str, str | None]]]]:
+def rows(run: Run, *, answers: bool, inside: bool) -> list[tuple[str, list[tuple[str, str | None]]]]:
     """Return the manifest as parts with (name, value) lines; None is a measure that is not known."""
-    document = manifest(run, answers=answers)
+    document = manifest(run, answers=answers, inside=inside)
     parts = [
         (TITLES.get(part, part.capitalize()), list(_lines(values, over=run.is_over)))
         for part, values in document.items()

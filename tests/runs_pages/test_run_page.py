@@ -257,6 +257,8 @@ def test_the_demo_hides_nothing_but_still_lets_strangers_do_nothing(outsiders: C
 
     assert "t::secret" in page
     assert "Reference, hidden" in page
+    assert "very-internal" not in page
+    assert "host-7" not in page
     assert "Run again" not in page
     assert outsiders.post(f"/runs/{public.pk}/again/").status_code == 404
 
