@@ -13,6 +13,7 @@ from django.db.models import Q
 
 from runs import sandboxes
 from runs.errors import Fault, InfraError
+from runs.images import scripts
 from runs.images.checks import checks
 from runs.images.claims import Alive, BuildLog, Claim, Follower, Log, Overtaken, claim, error_of, fresh_failure
 from runs.images.claims import is_abandoned as _is_abandoned
@@ -74,7 +75,7 @@ def digest_of(version: TaskVersion, environment: dict[str, Any], provider_name: 
     Trusted certificates, package indexes, time-outs and limits are no part of it.
     """
     document = {
-        "builder": BUILDER_VERSION,
+        "builder": [BUILDER_VERSION, scripts.fingerprint()],
         "sandbox": provider_name,
         "snapshot": version.snapshot_digest,
         "commit": version.snapshot_commit,

@@ -1,4 +1,4 @@
-"""What the builder of Docker images asks of the engine: look up, pull, lay files in, tell what an image says of itself."""
+"""What the builder of Docker images asks of the engine: look up, pull, lay files in, say what an image is."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Sequence
 
@@ -193,6 +194,22 @@ def filled(script: str, **more: str) -> str:
     for name, value in values.items():
         script = script.replace(f"@{name}@", value)
     return script
+
+
+def fingerprint() -> str:
+    """Return what changes whenever a script of the builders does: images are then made anew."""
+    everything = [
+        PACKAGES,
+        PYTHON_TOOLS,
+        NODE_TOOLS,
+        LAY_OUT,
+        OWN_GIT,
+        FINISH,
+        CLEAN_UP,
+        filled("@NEVER@"),
+        CHECK_STATUS,
+    ]
+    return hashlib.sha256("\0".join(everything).encode()).hexdigest()[:16]
 
 
 def setup_script(lines: Sequence[str]) -> str:
