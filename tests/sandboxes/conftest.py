@@ -36,6 +36,8 @@ DOCKER = (
 )
 ALL = (*LOCAL, *DOCKER)
 WALLED = ("bubblewrap", "unshare", *DOCKER)
+# For what does not depend on how the walls are made
+USUAL = ("bubblewrap", "none", DOCKER[0])
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +119,28 @@ def make(kind: str, provider, request: pytest.FixtureRequest) -> Iterator[Make]:
 
 @pytest.fixture
 def sandbox(make: Make) -> Sandbox:
+    """A sandbox of this test alone."""
     return make()
+
+
+_shared: dict[str, Sandbox] = {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _end_shared() -> Iterator[None]:
+    yield
+    for sandbox in _shared.values():
+        sandbox.destroy()
+
+
+@pytest.fixture
+def shared(kind: str, provider, request: pytest.FixtureRequest) -> Sandbox:
+    """A sandbox that tests share, in the order in which they come: they use names of their own and break nothing."""
+    if kind not in _shared:
+        image = request.getfixturevalue("docker_image" if kind.startswith("docker") else "local_image")
+        labels = {"oneshot.instance": sandboxes.instance(), "oneshot.run": str(uuid.uuid4())}
+        _shared[kind] = provider.create(SandboxSpec(image=image, labels=labels, limits=LIMITS))
+    return _shared[kind]
 
 
 def text(data: bytes) -> str:
@@ -152,4 +175,4 @@ def is_alive(word: str) -> bool:
     return False
 
 
-__all__ = ["ALL", "DOCKER", "LOCAL", "WALLED", "docker_host", "eventually", "is_alive", "text", "unique_sleep"]
+__all__ = ["ALL", "DOCKER", "LOCAL", "USUAL", "WALLED", "docker_host", "eventually", "is_alive", "text", "unique_sleep"]

@@ -6,13 +6,15 @@ import time
 import pytest
 
 from runs.errors import InfraError
-from tests.sandboxes.conftest import ALL, eventually, is_alive, text, unique_sleep
+from tests.sandboxes.conftest import ALL, USUAL, eventually, is_alive, text, unique_sleep
 
-pytestmark = pytest.mark.parametrize("kind", ALL, indirect=True)
+every = pytest.mark.parametrize("kind", ALL, indirect=True)
+usual = pytest.mark.parametrize("kind", USUAL, indirect=True)
 
 
-def test_output_error_and_exit_status_come_back_apart(sandbox):
-    result = sandbox.exec(["sh", "-c", "echo out; echo err >&2; exit 3"])
+@every
+def test_output_error_and_exit_status_come_back_apart(shared):
+    result = shared.exec(["sh", "-c", "echo out; echo err >&2; exit 3"])
     assert (result.exit_code, result.stdout, result.stderr) == (3, b"out\n", b"err\n")
     assert not result.timed_out
     assert not result.truncated
@@ -20,13 +22,15 @@ def test_output_error_and_exit_status_come_back_apart(sandbox):
     assert result.seconds > 0
 
 
-def test_the_workdir_the_home_and_the_image_environment_are_there(sandbox):
-    result = sandbox.exec(["sh", "-c", 'pwd; cd ~ && pwd && touch here; echo "$FROM_IMAGE"; id -u'])
-    assert result.stdout.decode().split()[:3] == [sandbox.workdir, sandbox.home, "yes"]
-    assert result.stdout.split()[3] != b"0" or sandbox.isolation == "unshare"
-    assert sandbox.exec(["sh", "-c", f"test -d {sandbox.base_git} && ! touch {sandbox.base_git}/new"]).exit_code == 0
+@every
+def test_the_workdir_the_home_and_the_image_environment_are_there(shared):
+    result = shared.exec(["sh", "-c", 'pwd; cd ~ && pwd && touch here; echo "$FROM_IMAGE"; id -u'])
+    assert result.stdout.decode().split()[:3] == [shared.workdir, shared.home, "yes"]
+    assert result.stdout.split()[3] != b"0" or shared.isolation == "unshare"
+    assert shared.exec(["sh", "-c", f"test -d {shared.base_git} && ! touch {shared.base_git}/new"]).exit_code == 0
 
 
+@usual
 def test_the_environment_is_the_image_s_the_sandbox_s_and_the_command_s_never_ours(make, monkeypatch):
     monkeypatch.setenv("SECRET_OF_THE_HOST", "key")
     sandbox = make(env={"OF_SANDBOX": "a", "BOTH": "sandbox"})
@@ -35,49 +39,55 @@ def test_the_environment_is_the_image_s_the_sandbox_s_and_the_command_s_never_ou
     assert not any("SECRET_OF_THE_HOST" in line for line in seen)
 
 
-def test_stdin_reaches_the_command_and_ends(sandbox):
+@every
+def test_stdin_reaches_the_command_and_ends(shared):
     data = b"0123456789abcdef" * 100_000
-    assert sandbox.exec(["wc", "-c"], stdin=data).stdout.split() == [b"1600000"]
-    assert sandbox.exec(["cat"], stdin=b"short").stdout == b"short"
-    assert sandbox.exec(["cat"]).stdout == b""
+    assert shared.exec(["wc", "-c"], stdin=data).stdout.split() == [b"1600000"]
+    assert shared.exec(["cat"], stdin=b"short").stdout == b"short"
+    assert shared.exec(["cat"]).stdout == b""
     # A command that reads nothing is not held up by what it is sent.
-    assert sandbox.exec(["true"], stdin=data).exit_code == 0
+    assert shared.exec(["true"], stdin=data).exit_code == 0
 
 
-def test_the_working_directory_can_be_given(sandbox):
-    assert text(sandbox.exec(["pwd"], cwd="/usr").stdout).strip() == "/usr"
-    assert sandbox.exec(["pwd"], cwd="/nowhere").exit_code in (126, 127)
+@usual
+def test_the_working_directory_can_be_given(shared):
+    assert text(shared.exec(["pwd"], cwd="/usr").stdout).strip() == "/usr"
+    assert shared.exec(["pwd"], cwd="/nowhere").exit_code in (126, 127)
 
 
-def test_a_command_that_is_not_there_answers_as_in_a_shell(sandbox):
-    result = sandbox.exec(["no-such-command", "--now"])
+@usual
+def test_a_command_that_is_not_there_answers_as_in_a_shell(shared):
+    result = shared.exec(["no-such-command", "--now"])
     assert result.exit_code == 127
     assert b"no-such-command" in result.stderr
 
 
-def test_files_stay_from_one_command_to_the_next(sandbox):
-    sandbox.exec(["sh", "-c", "echo kept > file; echo too > /tmp/other"] if sandbox.isolation != "none" else
+@usual
+def test_files_stay_from_one_command_to_the_next(shared):
+    shared.exec(["sh", "-c", "echo kept > file; echo too > /tmp/other"] if shared.isolation != "none" else
                  ["sh", "-c", 'echo kept > file; echo too > "$TMPDIR/other"'])  # fmt: skip
-    assert sandbox.exec(["cat", "file", sandbox.path("/tmp/other")]).stdout == b"kept\ntoo\n"
+    assert shared.exec(["cat", "file", shared.path("/tmp/other")]).stdout == b"kept\ntoo\n"
 
 
-def test_output_arrives_while_the_command_runs(sandbox):
+@usual
+def test_output_arrives_while_the_command_runs(shared):
     seen = []
 
     def sink(name, data):
         seen.append((name, data))
         if b"ready" in data:
-            sandbox.put("/tmp/go", b"")
+            shared.put("/tmp/go", b"")
 
     script = 'echo ready; while [ ! -e "$1" ]; do sleep 0.02; done; echo done'
-    result = sandbox.exec(["sh", "-c", script, "wait", sandbox.path("/tmp/go")], timeout_s=10, sink=sink)
+    result = shared.exec(["sh", "-c", script, "wait", shared.path("/tmp/go")], timeout_s=10, sink=sink)
     assert result.exit_code == 0
     assert b"".join(data for name, data in seen if name == "stdout") == b"ready\ndone\n"
 
 
-def test_a_flood_is_cut_in_the_middle(sandbox):
+@usual
+def test_a_flood_is_cut_in_the_middle(shared):
     passed = []
-    result = sandbox.exec(
+    result = shared.exec(
         ["sh", "-c", "echo begin; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end; echo whole >&2"],
         max_output_bytes=1000,
         sink=lambda name, data: passed.append(len(data)),
@@ -91,12 +101,14 @@ def test_a_flood_is_cut_in_the_middle(sandbox):
     assert sum(passed) == 3_000_000 + len("begin\n\nend\nwhole\n")
 
 
-def test_what_is_within_the_bound_is_whole(sandbox):
-    result = sandbox.exec(["sh", "-c", "head -c 1000 /dev/zero | tr '\\0' x"], max_output_bytes=1000)
+@usual
+def test_what_is_within_the_bound_is_whole(shared):
+    result = shared.exec(["sh", "-c", "head -c 1000 /dev/zero | tr '\\0' x"], max_output_bytes=1000)
     assert result.stdout == b"x" * 1000
     assert not result.truncated
 
 
+@every
 def test_a_time_out_kills_children_and_daemons_too_and_keeps_the_files(sandbox):
     nap = unique_sleep()
     script = f"echo started; setsid sh -c 'cd /; sleep {nap}; true' </dev/null >/dev/null 2>&1 & sleep {nap}; echo no"
@@ -110,53 +122,59 @@ def test_a_time_out_kills_children_and_daemons_too_and_keeps_the_files(sandbox):
     assert sandbox.exec(["cat", "left-behind"]).stdout == b"work\n"
 
 
-def test_a_daemon_does_not_outlive_its_command(sandbox):
+@every
+def test_a_daemon_does_not_outlive_its_command(shared):
     nap = unique_sleep()
-    result = sandbox.exec(["sh", "-c", f"env -i setsid sleep {nap} </dev/null >/dev/null 2>&1 & echo hi"])
+    result = shared.exec(["sh", "-c", f"env -i setsid sleep {nap} </dev/null >/dev/null 2>&1 & echo hi"])
     assert result.exit_code == 0
     assert eventually(lambda: not is_alive(nap), within_s=1)
 
 
-def test_a_child_that_keeps_the_output_open_does_not_hold_up_the_end(sandbox):
+@every
+def test_a_child_that_keeps_the_output_open_does_not_hold_up_the_end(shared):
     nap = unique_sleep()
-    result = sandbox.exec(["sh", "-c", f"setsid sleep {nap} & echo last words"], timeout_s=30)
+    result = shared.exec(["sh", "-c", f"setsid sleep {nap} & echo last words"], timeout_s=30)
     assert result.exit_code == 0
     assert result.stdout == b"last words\n"
     assert result.seconds < 5
     assert not is_alive(nap)
 
 
-def test_a_command_that_closes_its_output_is_waited_for(sandbox):
-    result = sandbox.exec(["sh", "-c", "exec >&- 2>&-; sleep 0.3; exit 7"], timeout_s=10)
+@usual
+def test_a_command_that_closes_its_output_is_waited_for(shared):
+    result = shared.exec(["sh", "-c", "exec >&- 2>&-; sleep 0.3; exit 7"], timeout_s=10)
     assert result.exit_code == 7
     assert result.seconds >= 0.3
 
 
-def test_a_command_that_dies_of_a_signal_says_which(sandbox):
-    assert sandbox.exec(["sh", "-c", "kill -TERM $$"]).exit_code == 128 + 15
+@usual
+def test_a_command_that_dies_of_a_signal_says_which(shared):
+    assert shared.exec(["sh", "-c", "kill -TERM $$"]).exit_code == 128 + 15
 
 
-def test_kill_from_another_thread_ends_a_command_within_a_second(sandbox):
+@every
+def test_kill_from_another_thread_ends_a_command_within_a_second(shared):
     nap = unique_sleep()
     results = []
     began = threading.Event()
     thread = threading.Thread(
         target=lambda: results.append(
-            sandbox.exec(["sh", "-c", f"echo on; sleep {nap}"], sink=lambda name, data: began.set())
+            shared.exec(["sh", "-c", f"echo on; sleep {nap}"], sink=lambda name, data: began.set())
         )
     )
     thread.start()
     assert began.wait(5)
     at = time.monotonic()
-    sandbox.kill()
+    shared.kill()
     thread.join(5)
     assert time.monotonic() - at < 1.0
     assert results[0].exit_code is None
     assert not results[0].timed_out
     assert not is_alive(nap)
-    assert sandbox.exec(["echo", "again"]).stdout == b"again\n"
+    assert shared.exec(["echo", "again"]).stdout == b"again\n"
 
 
+@every
 def test_destroying_a_sandbox_ends_its_command(sandbox):
     nap = unique_sleep()
     results = []
@@ -177,7 +195,8 @@ def test_destroying_a_sandbox_ends_its_command(sandbox):
     assert eventually(lambda: not is_alive(nap), within_s=1)
 
 
-def test_a_sink_that_gives_up_takes_the_command_with_it(sandbox):
+@usual
+def test_a_sink_that_gives_up_takes_the_command_with_it(shared):
     nap = unique_sleep()
 
     class GaveUp(Exception):
@@ -187,18 +206,19 @@ def test_a_sink_that_gives_up_takes_the_command_with_it(sandbox):
         raise GaveUp
 
     with pytest.raises(GaveUp):
-        sandbox.exec(["sh", "-c", f"echo hi; sleep {nap}"], sink=sink)
+        shared.exec(["sh", "-c", f"echo hi; sleep {nap}"], sink=sink)
     assert eventually(lambda: not is_alive(nap), within_s=1)
-    assert sandbox.exec(["true"]).exit_code == 0
+    assert shared.exec(["true"]).exit_code == 0
 
 
-def test_two_commands_run_at_once(sandbox):
+@usual
+def test_two_commands_run_at_once(shared):
     results = {}
 
     def run(mine, other):
         script = 'echo > "$1"; while [ ! -e "$2" ]; do sleep 0.02; done; sleep 0.1; echo met'
-        paths = [sandbox.path(f"/tmp/{mine}"), sandbox.path(f"/tmp/{other}")]
-        results[mine] = sandbox.exec(["sh", "-c", script, "meet", *paths], timeout_s=10)
+        paths = [shared.path(f"/tmp/{mine}"), shared.path(f"/tmp/{other}")]
+        results[mine] = shared.exec(["sh", "-c", script, "meet", *paths], timeout_s=10)
 
     threads = [threading.Thread(target=run, args=pair) for pair in (("a", "b"), ("b", "a"))]
     for thread in threads:
@@ -208,6 +228,7 @@ def test_two_commands_run_at_once(sandbox):
     assert {name: result.stdout for name, result in results.items()} == {"a": b"met\n", "b": b"met\n"}
 
 
+@usual
 def test_a_destroyed_sandbox_says_so_and_can_be_destroyed_again(sandbox):
     sandbox.destroy()
     sandbox.destroy()

@@ -258,6 +258,9 @@ def _host_options(spec: SandboxSpec, network: str, bounded: bool) -> dict[str, A
     }
     if spec.root:
         options["cap_add"] = BUILDER_CAPABILITIES
+    if network not in ("none", "bridge"):
+        # Some engines answer names for a network that leads nowhere else, and a question can carry secrets out.
+        options |= {"dns": ["127.0.0.1"], "dns_opt": ["timeout:1", "attempts:1"]}
     if network == "bridge":
         options["extra_hosts"] = {"host.docker.internal": "host-gateway"}
     if bounded:

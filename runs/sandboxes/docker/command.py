@@ -49,8 +49,6 @@ class Command:
         self.root = root
         self.env = {"HOME": "/root" if root else HOME, **env}
         self.stdin = stdin
-        # The sandbox's own errand, such as killing leftovers, which must not start the same errand again
-        self.is_own = False
         self._id = ""
         self._process: proc.Process | None = None
         self._next_look = 0.0
@@ -63,6 +61,8 @@ class Command:
         lifetime_left = sandbox.expires_at - time.time()
         deadline = began + min(timeout_s if timeout_s is not None else lifetime_left, lifetime_left)
         output = Output(max_output_bytes, sink)
+        if lifetime_left <= 0:
+            return self._result(None, output, began, limit="lifetime")
         try:
             stream = self._start()
         except _NotStarted as error:
@@ -86,16 +86,31 @@ class Command:
             watch.close()
             stream.close()
         seconds = time.monotonic() - began
-        exit_code = None if timed_out or watch.hit or sandbox.kills != kills else self._exit_code()
+        killed = timed_out or watch.hit or sandbox.destroyed or sandbox.kills != kills
+        exit_code = None if killed else self._exit_code()
         if exit_code in (NOT_FOUND, NOT_EXECUTABLE) and output.stdout.startswith(RUNTIME_SAYS):
             return self._not_started(_failure(output.stdout.decode("utf-8", "replace")), began)
-        told = None if self.is_own else sandbox.end_leftovers()
+        told = sandbox.end_leftovers()
         limit = watch.hit or self._limit(exit_code, memory_kills, told, seconds)
         if timed_out and time.time() >= sandbox.expires_at:
             timed_out, limit = False, "lifetime"
         if limit and exit_code in (KILLED, FILE_TOO_LARGE):
             exit_code = None
         return self._result(exit_code, output, began, timed_out=timed_out, limit=limit)
+
+    def errand(self, timeout_s: float) -> bytes | None:
+        """Run the sandbox's own short command, which starts no other; return its output, or None if it failed."""
+        until = time.monotonic() + timeout_s
+        output = Output(100_000, None)
+        try:
+            stream = self._start()
+        except (InfraError, _NotStarted):
+            return None
+        try:
+            self._last_words(stream, output, timeout_s)
+        finally:
+            stream.close()
+        return output.stdout if time.monotonic() < until and self._exit_code() == 0 else None
 
     def _start(self) -> Stream:
         """Start the command. Raises _NotStarted when it cannot be executed, else InfraError."""
@@ -165,8 +180,8 @@ class Command:
             pause = min(pause * 1.5, LOOK_S)
         return True
 
-    def _last_words(self, stream: Stream, output: Output) -> None:
-        until = time.monotonic() + LAST_WORDS_S
+    def _last_words(self, stream: Stream, output: Output, within_s: float = LAST_WORDS_S) -> None:
+        until = time.monotonic() + within_s
         with contextlib.suppress(OSError):
             while (left := until - time.monotonic()) > 0:
                 pieces = stream.read(left)
@@ -225,7 +240,7 @@ class Command:
     def _limit(self, exit_code: int | None, before: int | None, told: int | None, seconds: float) -> str:
         """Return the limit that ended the command, as far as that can be known afterwards."""
         sandbox = self.sandbox
-        if sandbox.destroyed or self.is_own or exit_code == 0:
+        if sandbox.destroyed or exit_code == 0:
             return ""
         if exit_code is None and time.time() >= sandbox.expires_at:
             return "lifetime"

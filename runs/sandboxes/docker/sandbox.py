@@ -21,6 +21,7 @@ from runs.sandboxes.docker.host import HostView, is_privileged
 logger = logging.getLogger(__name__)
 
 MB = 1_000_000
+KILL_INSIDE_WITHIN_S = 2.0
 # Kills all it may but itself and the first process; then tells the memory kills, for want of a nearer view.
 KILL_ALL = "kill -9 -1; cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; exit 0"
 PUT = """
@@ -50,6 +51,7 @@ class DockerSandbox:
         self.told_memory_kills = 0
         self.destroyed = False
         self._running = 0
+        self._running_as_root = 0
         self._count = threading.Lock()
         self._ending = threading.Lock()
         self._disk_allowance = spec.limits.disk_mb * MB
@@ -65,6 +67,8 @@ class DockerSandbox:
         """Look at the container that has just been started, and open the door where it has one of its own."""
         with engine.errors("The sandbox's container cannot be looked at"):
             state = engine.client().inspect_container(self.id)["State"]
+        # A container that is started again counts from nought.
+        self.told_memory_kills = 0
         pid = state.get("Pid") or 0
         self._view = HostView.of(self.id, pid) if pid and engine.shares_processes() else None
         door = self.spec.door
@@ -111,14 +115,17 @@ class DockerSandbox:
         root: bool = False,
     ) -> ExecResult:
         self.check()
+        as_root = root or self.spec.root
         with self._count:
             self._running += 1
+            self._running_as_root += as_root
         try:
-            command = Command(self, argv, cwd or self.workdir, env or {}, stdin, root or self.spec.root)
+            command = Command(self, argv, cwd or self.workdir, env or {}, stdin, as_root)
             return command.run(timeout_s, max_output_bytes, sink)
         finally:
             with self._count:
                 self._running -= 1
+                self._running_as_root -= as_root
 
     @property
     def is_last_running(self) -> bool:
@@ -135,8 +142,9 @@ class DockerSandbox:
         with contextlib.suppress(InfraError):
             if view and view.kill(self._kill_uid):
                 return None
-            if not self.spec.root:
+            if not self._running_as_root:
                 return self._kill_inside()
+            # What root leaves behind is out of reach from inside.
             self.end_all()
         return None
 
@@ -147,12 +155,19 @@ class DockerSandbox:
                 return
             if self._view and self._view.kill(self._kill_uid):
                 return
-            # A fork bomb leaves no room for one more process inside; root's are out of reach for the agent's user.
-            if not self.spec.root and self._kill_inside() is not None and self._view and not self._view.pids():
-                return
-            with engine.errors("The sandbox's processes cannot be ended"), contextlib.suppress(engine.Gone):
+            # A fork bomb may leave no room for one more process inside; root's are out of reach for the agent's user.
+            killed = not self._running_as_root and self._kill_inside() is not None
+            if not killed or (self._view and self._view.pids()):
+                self._start_anew()
+
+    def _start_anew(self) -> None:
+        """End the container with all that is in it; its files stay. Within its lifetime it is started again."""
+        with contextlib.suppress(engine.Gone), engine.errors("The sandbox's processes cannot be ended"):
+            if time.time() < self.expires_at:
                 engine.client().restart(self.id, timeout=0)
                 self.started()
+            else:
+                engine.client().stop(self.id, timeout=0)
 
     @property
     def _kill_uid(self) -> int | None:
@@ -161,10 +176,8 @@ class DockerSandbox:
 
     def _kill_inside(self) -> int | None:
         """Kill all of the agent's processes from inside; return the count of memory kills, None if it did not work."""
-        command = Command(self, ["sh", "-c", KILL_ALL], "/", {}, b"", root=False)
-        command.is_own = True
-        result = command.run(2.0, 100_000, None)
-        return proc.oom_count(result.stdout.decode("utf-8", "replace")) if result.exit_code == 0 else None
+        told = Command(self, ["sh", "-c", KILL_ALL], "/", {}, b"", root=False).errand(KILL_INSIDE_WITHIN_S)
+        return None if told is None else proc.oom_count(told.decode("utf-8", "replace"))
 
     # Limits
 

@@ -82,7 +82,11 @@ class LocalProvider:
                 users.release(root / USERS, uid)
                 uid = None
             # Before anything else is in it, so that a sweep can always tell what it has found.
-            directory.mkdir(mode=0o711)
+            directory.mkdir(mode=0o700)
+            if uid is not None:
+                # Its own user may pass, and no other sandbox's.
+                os.chown(directory, 0, uid)
+                directory.chmod(0o710)
             labels = {**spec.labels, "oneshot.expires": str(int(expires_at))}
             write_meta(directory, {"labels": labels, "created": time.time(), "expires": expires_at, "uid": uid})
             remapped = not isinstance(jail, Plain)

@@ -30,7 +30,7 @@ def main() -> int:
     command = sys.argv[3:]
     parent = os.getppid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    signal.signal(signal.SIGTERM, lambda *_: end_and_leave(settings))
+    signal.signal(signal.SIGTERM, lambda *_: end_and_leave())
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         return 1
@@ -38,7 +38,7 @@ def main() -> int:
     if _child == 0:
         become(settings, command)
     status = wait_for(_child)
-    end_all(settings)
+    end_all()
     return status
 
 
@@ -111,17 +111,15 @@ def wait_for(child: int) -> int:
             return code if code >= 0 else 128 - code
 
 
-def end_and_leave(settings: dict) -> None:
-    end_all(settings)
+def end_and_leave() -> None:
+    end_all()
     os._exit(128 + signal.SIGTERM)
 
 
-def end_all(settings: dict) -> None:
-    """Kill every descendant, and where the command has a user of its own, everything that user runs."""
+def end_all() -> None:
+    """Kill every descendant."""
     until = time.monotonic() + END_WITHIN_S
     while time.monotonic() < until:
-        if settings["uid"] is not None:
-            kill_user(settings["uid"])
         # First stop them all: what is stopped neither forks nor makes room for another to fork.
         stopped: set[int] = set()
         while fresh := set(descendants()) - stopped:
@@ -137,24 +135,6 @@ def end_all(settings: dict) -> None:
         if reap():
             return
         time.sleep(0.002)
-
-
-def kill_user(uid: int) -> None:
-    """Kill all processes of a user in one stroke, which a fork bomb cannot outrun."""
-    try:
-        helper = os.fork()
-    except OSError:
-        return
-    if helper == 0:
-        try:
-            os.setgroups([])
-            os.setgid(uid)
-            os.setuid(uid)
-            os.kill(-1, signal.SIGKILL)
-        finally:
-            os._exit(0)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(helper, 0)
 
 
 def reap() -> bool:
