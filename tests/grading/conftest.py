@@ -15,7 +15,10 @@ from tests.grading.arena import Arena, git, write
 from tests.grading.plain import PlainProvider
 
 # pytest and what it needs, as they are installed here: the images of these tests get copies of them.
-PARTS_OF_PYTEST = ("_pytest", "pytest", "pluggy", "iniconfig", "packaging", "pygments")
+PARTS_OF_PYTEST = (
+    *("_pytest", "pytest", "py.py", "pluggy", "iniconfig", "packaging", "pygments"),
+    *("pytest-*.dist-info", "pluggy-*.dist-info", "iniconfig-*.dist-info", "packaging-*.dist-info"),
+)
 
 
 def make_work(folder: Path, files: dict) -> Path:
@@ -102,10 +105,13 @@ def arena_of(request):
 def site_with_pytest(tmp_path_factory):
     """A directory that has pytest and nothing else, to be put on a path."""
     site = tmp_path_factory.mktemp("site")
-    for name in PARTS_OF_PYTEST:
-        source = Path(__import__(name).__file__).parent
-        shutil.copytree(source, site / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (site / "pytest-0.dist-info").mkdir()
+    installed = Path(pytest.__file__).parent.parent
+    for pattern in PARTS_OF_PYTEST:
+        for source in installed.glob(pattern):
+            if source.is_dir():
+                shutil.copytree(source, site / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, site)
     return site
 
 
@@ -138,8 +144,14 @@ def local_arena(tmp_path, site_with_pytest):
         (image / "home").mkdir()
         (image / "opt").mkdir()
         shutil.copytree(site_with_pytest, image / "opt" / "site")
-        python = Path(sys.base_prefix) / "bin"
-        env = {"PATH": f"{python}:/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": str(image / "opt" / "site")}
+        (image / "opt" / "site").chmod(0o755)
+        # Whatever else is installed with this Python stays out of it.
+        python = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+        (image / "opt" / "bin").mkdir()
+        (image / "opt" / "bin" / "python").write_text(f'#!/bin/sh\nexec {python} -S "$@"\n')
+        (image / "opt" / "bin" / "python").chmod(0o755)
+        path = f"{image / 'opt' / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+        env = {"PATH": path, "PYTHONPATH": str(image / "opt" / "site")}
         (image / "image.json").write_text(json.dumps({"env": env, "workdir": "/work"}))
         for path in [tmp_path, *tmp_path.parents]:
             if path.stat().st_uid == os.getuid() and not path.stat().st_mode & 0o001:

@@ -28,7 +28,8 @@ class Framework(Protocol):
         """Return lines of POSIX shell that run the tests from the repository's root.
 
         Standard output is the report's way out and begins with `$begun ran`; what the tests print goes to standard
-        error. They end with a line `$ended exit STATUS`. `$dir` is the plan's directory.
+        error. They set `status` to how the tests ended, and end with a line `$ended exit $status`. `$dir` is the
+        plan's directory.
         """
         ...
 

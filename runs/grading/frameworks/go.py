@@ -18,7 +18,8 @@ Verdict = TestResult.Verdict
 SCRIPT = """command -v go >/dev/null || { printf '%s missing\\n' "$begun"; exit 0; }
 printf '%s ran\\n' "$begun"
 GOFLAGS="${GOFLAGS:-} -count=1" GOPROXY=off go test -json ./... 2>&1
-printf '\\n%s exit %s\\n' "$ended" "$?"
+status=$?
+printf '\\n%s exit %s\\n' "$ended" "$status"
 """
 
 MISSING = (

@@ -12,7 +12,8 @@ SCRIPT = """command -v node >/dev/null || { printf '%s missing\\n' "$begun"; exi
 case $(node --version) in v[0-9].*|v1[0-9].*) printf '%s missing\\n' "$begun"; exit 0;; esac
 printf '%s ran\\n' "$begun"
 printf '%s\\n' "$key" | node "$dir/node_main.mjs" 3>&1 1>&2
-printf '\\n%s exit %s\\n' "$ended" "$?"
+status=$?
+printf '\\n%s exit %s\\n' "$ended" "$status"
 """
 
 MISSING = (

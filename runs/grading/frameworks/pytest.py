@@ -13,7 +13,8 @@ printf '%s ran\\n' "$begun"
 printf '%s\\n' "$key" |
     PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0 PYTHONNOUSERSITE=1 PYTHONUNBUFFERED=1 \\
     "$python" "$dir/@MAIN@" 3>&1 1>&2
-printf '\\n%s exit %s\\n' "$ended" "$?"
+status=$?
+printf '\\n%s exit %s\\n' "$ended" "$status"
 """
 
 MISSING = (

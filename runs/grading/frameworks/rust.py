@@ -18,7 +18,8 @@ Verdict = TestResult.Verdict
 SCRIPT = """command -v cargo >/dev/null || { printf '%s missing\\n' "$begun"; exit 0; }
 printf '%s ran\\n' "$begun"
 CARGO_NET_OFFLINE=true CARGO_TERM_COLOR=never RUST_BACKTRACE=0 cargo test --no-fail-fast 2>&1
-printf '\\n%s exit %s\\n' "$ended" "$?"
+status=$?
+printf '\\n%s exit %s\\n' "$ended" "$status"
 """
 
 MISSING = (

@@ -14,7 +14,8 @@ MOST_FILES = 500
 SCRIPT = """mkdir -p "$dir/report"
 printf '%s ran\\n' "$begun"
 PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0 ONESHOT_JUNIT="$dir/report/junit.xml" sh "$dir/command.sh" 1>&2
-printf '\\n%s exit %s\\n' "$ended" "$?"
+status=$?
+printf '\\n%s exit %s\\n' "$ended" "$status"
 find "$dir/report" -type f -name '*.xml' | sort | head -n @MOST@ | while IFS= read -r name; do
     printf '%s file %s\\n' "$ended" "$(($(wc -c <"$name")))"
     cat "$name"

@@ -24,7 +24,7 @@ def read_signed(transcript: Transcript, plan: Plan, *, checks: bool, missing: st
         raise TaskError(missing)
     frames = read_frames(transcript.body, plan.tokens)
     if frames.missing is not None:
-        raise TaskError(missing)
+        raise TaskError(f"{missing} {str(frames.missing.get('why') or '')[:300]}".strip())
     reading = Reading(report=frames.report or b"")
     if frames.forged:
         reading.tampered = "something else than the test runner wrote to its report"

@@ -28,8 +28,9 @@ def main():
     with open(os.path.join(HERE, "plan.json"), encoding="utf-8") as file:
         plan = json.load(file)
     whole_path = outside.hide_repository(plan["root"])
-    if not import_pytest(whole_path):
-        channel.send("missing", {"python": sys.version.split()[0], "executable": sys.executable})
+    problem = import_pytest(whole_path)
+    if problem:
+        channel.send("missing", {"why": "Python {} says: {}".format(sys.version.split()[0], problem)})
         return 0
     add_hooks()
     before = outside.fingerprint(own_parts())
@@ -43,16 +44,20 @@ def main():
 
 
 def import_pytest(whole_path):
-    """Import pytest; from the repository only when it is nowhere else, as in the repositories of its own parts."""
+    """Import pytest; from the repository only when it is nowhere else, as in the repositories of its own parts.
+
+    Returns why it cannot be used, or "".
+    """
+    problem = ""
     for path in (sys.path[:], whole_path):
         sys.path[:] = path
         try:
             import pytest
 
-            return int(pytest.__version__.split(".")[0]) >= 6
-        except ImportError:
-            continue
-    return False
+            return "" if int(pytest.__version__.split(".")[0]) >= 6 else "this is pytest " + pytest.__version__
+        except ImportError as error:
+            problem = problem or str(error)
+    return problem
 
 
 def run(channel, plan, before):
