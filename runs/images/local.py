@@ -21,7 +21,7 @@ from oneshot import store
 from runs import sandboxes
 from runs.errors import Fault, InfraError, TaskError
 from runs.images import editable, scripts
-from runs.images.plan import BUILDER_VERSION, Built, Plan, failure
+from runs.images.plan import BUILDER_VERSION, Built, Plan, check_guess, failure
 from runs.images.work import Lines, Stopped
 from runs.sandboxes.base import Limits, Sandbox, SandboxSpec
 from tasks import trees
@@ -253,6 +253,7 @@ class LocalBuilder:
         self._check()
         if result.exit_code != 0:
             raise failure(what, result, lines.last, timeout_s=plan.timeout_s, blame=blame)
+        check_guess(plan.version, lines.gave_up)
 
     def _look_for_secrets(self, plan: Plan, image: Path) -> None:
         if not plan.site.secrets:

@@ -200,3 +200,17 @@ def failure(
     if result.exit_code is None:
         return InfraError(f"{what} {ended} from outside.{said}")
     return blame(f"{what} {ended}.{said}")
+
+
+def check_guess(version: TaskVersion, gave_up: str) -> None:
+    """Refuse an image for which a guessed set-up went on without a server: it would lack packages for ever.
+
+    The lines of a guess go on when a package cannot be installed. A task's own lines do what their author wants.
+    `gave_up` is what a program said about the server, "" when all were reached. Raises InfraError.
+    """
+    if gave_up and not version.environment.get("setup"):
+        raise InfraError(
+            "A server could not be reached from inside the build, so packages that the tests may need are missing. "
+            "Check the network, and the settings for package indexes (ONESHOT_PIP_INDEX_URL, ONESHOT_EXTRA_CA).\n"
+            + gave_up[:500]
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -54,11 +55,15 @@ class Lines:
     """Cuts output into lines for the log, and keeps the last of them for an error."""
 
     KEPT = 400
+    # What pip says when it has tried a server for the last time, or does not trust it.
+    GAVE_UP = re.compile(r"Retry\(total=0|Could not fetch URL|problem confirming the ssl certificate", re.IGNORECASE)
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._rest: dict[str, bytes] = {}
         self.last: list[str] = []
+        # The line with which a program gave a server up, or "".
+        self.gave_up = ""
 
     def add(self, name: str, data: bytes) -> None:
         """Take a piece of output; the signature of a Sink."""
@@ -80,4 +85,5 @@ class Lines:
         # A progress bar redraws its line: its last state is enough.
         lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
         self._say("\n".join(lines))
+        self.gave_up = self.gave_up or next((line for line in lines if self.GAVE_UP.search(line)), "")
         self.last = [*self.last, *(line for line in lines if line.strip())][-self.KEPT :]

@@ -3,10 +3,11 @@
 import pytest
 
 from runs.errors import InfraError, TaskError
-from runs.images.plan import failure, site
+from runs.images.plan import check_guess, failure, site
 from runs.images.scripts import setup_script
 from runs.images.work import Lines
 from runs.sandboxes.base import ExecResult
+from tasks.models import TaskVersion
 
 PIP_OFFLINE = """WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError(
 Failed to establish a new connection: [Errno 111] Connection refused')': /simple/attrs/
@@ -77,6 +78,27 @@ def test_output_in_pieces_becomes_lines():
     lines.close()
     assert "\n".join(said).splitlines() == ["a", "bc", "30%", "err", "last"]
     assert lines.last[-2:] == ["err", "last"]
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'x': /simple/a/", True),
+        ("WARNING: Retrying (Retry(total=2, connect=None)) after connection broken by 'x': /simple/a/", False),
+        ("Could not fetch URL https://a/simple/b/: There was a problem confirming the ssl certificate", True),
+        ("ERROR: No matching distribution found for b", False),
+    ],
+)
+def test_guessed_set_up_that_went_on_without_a_server_is_no_image(line, refused):
+    lines = Lines(lambda text: None)
+    lines.add("stdout", f"{line}\nand more\n".encode())
+    guessed, declared = TaskVersion(), TaskVersion(environment={"setup": ["pip install a || true"]})
+    check_guess(declared, lines.gave_up)
+    if refused:
+        with pytest.raises(InfraError, match="could not be reached"):
+            check_guess(guessed, lines.gave_up)
+    else:
+        check_guess(guessed, lines.gave_up)
 
 
 def test_passwords_and_tokens_of_index_addresses_are_the_secrets(settings, monkeypatch):
