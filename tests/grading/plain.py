@@ -42,6 +42,8 @@ class PlainSandbox:
         root: bool = False,
     ) -> ExecResult:
         plain = {"PATH": os.environ["PATH"], "HOME": self.home, "LANG": "C.UTF-8"}
+        if (rustup := Path.home() / ".rustup").is_dir():
+            plain["RUSTUP_HOME"] = str(rustup)
         process = subprocess.Popen(
             list(argv),
             cwd=cwd or self.workdir,

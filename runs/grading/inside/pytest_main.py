@@ -17,6 +17,7 @@ sys.path.insert(0, HERE)
 import oneshot_channel as outside
 
 # The repository may have modules of the same names as the files here.
+del sys.modules["oneshot_channel"]
 sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != HERE]
 
 # In the order in which pytest looks for them; the first that says something about pytest is used.
