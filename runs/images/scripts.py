@@ -41,7 +41,7 @@ if have apt-get; then
     ! speaks go || have go || need="$need golang-go"
     ! speaks rust || have cargo || need="$need cargo rustc"
     [ -n "${need# }" ] || exit 0
-    set -- -o APT::Update::Error-Mode=any -o Acquire::Retries=3 -o Dpkg::Use-Pty=0
+    set -- -o APT::Update::Error-Mode=any -o Acquire::Retries=2 -o Dpkg::Use-Pty=0
     [ -z "${SSL_CERT_FILE:-}" ] || set -- "$@" -o "Acquire::https::CAInfo=$SSL_CERT_FILE"
     if [ -n "${ONESHOT_APT_MIRROR:-}" ]; then
         cp -r /etc/apt @SCRATCH@/apt

@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.django_db]
 # Without it the repository would be taken for a Python project, which needs more than these tests do.
 PLAIN = {"languages": [], "setup": []}
 SECRET = "s3cr3t-of-the-index"
+MADE: set[str] = set()
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def repository(tmp_path):
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
-    """Remove the images and containers that a test made; the layer that all of them share stays."""
+    """Remove the containers and layers that a test made; its images go at the end, so that tests can share one."""
     builds = []
     before = dockerfiles.Build.__init__
 
@@ -49,12 +50,28 @@ def clean(monkeypatch):
     for container in containers():
         client.remove_container(container["Id"], force=True)
     mine = set(Image.objects.filter(sandbox="docker").exclude(reference="").values_list("reference", flat=True))
+    MADE.update(mine)
     if builds:
         mine |= {layer["Id"] for layer in client.images(name="oneshot/layer") if layer["Created"] > started}
-    for reference in mine & set(client.images(all=True, quiet=True)):
-        client.remove_image(reference, force=True)
+        remove(mine)
     for build in builds:
         build.forget()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tidy():
+    """Remove what is left of the tests' images; the layer that all of them share stays."""
+    yield
+    remove({*MADE, "oneshot-test/git:1"})
+    MADE.clear()
+
+
+def remove(references):
+    client = engine.client()
+    here = client.images(all=True)
+    known = {image["Id"] for image in here} | {tag for image in here for tag in image["RepoTags"] or ()}
+    for reference in references & known:
+        client.remove_image(reference, force=True)
 
 
 def make(repository, *, environment=None, files=None, log=None, **fields):
@@ -82,10 +99,10 @@ def run(image, version, script, **options):
 @pytest.fixture
 def git_image(repository):
     """Return the name of a small image that has git, so that no test waits for its installation."""
-    image, _ = make(repository)
-    history = engine.client().history(image.reference)
-    below = history[1]["Id"]
-    engine.client().tag(below, "oneshot-test/git", "1")
+    if not engine.client().images(name="oneshot-test/git:1", quiet=True):
+        image, _ = make(repository)
+        below = engine.client().history(image.reference)[1]["Id"]
+        engine.client().tag(below, "oneshot-test/git", "1")
     return "oneshot-test/git:1"
 
 
@@ -138,7 +155,7 @@ def test_image_has_the_repository_for_the_agent_and_the_base_out_of_its_reach(re
 
 
 def test_same_content_is_built_once_and_then_found_at_once(repository):
-    image, version = make(repository)
+    image, version = make(repository, files={"once.py": "built\n"})
     log = Lines()
     started = time.monotonic()
     again = images.ensure(version, "docker", log=log)
@@ -356,7 +373,7 @@ def test_own_dockerfile_that_fails_is_the_task_s_fault(repository):
 
 
 def test_pruned_image_is_built_again(repository):
-    image, version = make(repository)
+    image, version = make(repository, files={"pruned.py": "x\n"})
     engine.client().remove_image(image.reference, force=True)
     again = images.ensure(version, "docker", log=Lines())
     assert again.pk == image.pk
@@ -365,7 +382,7 @@ def test_pruned_image_is_built_again(repository):
 
 
 def test_builder_that_died_is_replaced_and_what_it_left_is_removed(repository, settings):
-    image, version = make(repository)
+    image, version = make(repository, files={"died.py": "x\n"})
     engine.client().remove_image(image.reference, force=True)
     left = sandboxes.get("docker").create(
         SandboxSpec(image="debian:bookworm-slim", labels=images._labels(image), workdir="/", root=True)
