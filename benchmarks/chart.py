@@ -35,8 +35,10 @@ NAMED_AT_MOST = 3
 
 
 def default_axis(rows: list[Row]) -> str:
-    """Return the first axis on which any row has a value."""
-    return next((key for key, axis in AXES.items() if any(axis.value(row) is not None for row in rows)), "cost")
+    """Return the first axis on which rows differ, else the first on which any row has a value."""
+    values = {key: {axis.value(row) for row in rows} - {None} for key, axis in AXES.items()}
+    by_use = sorted(AXES, key=lambda key: -min(len(values[key]), 2))
+    return by_use[0]
 
 
 def chart(rows: list[Row], key: str) -> dict[str, Any]:

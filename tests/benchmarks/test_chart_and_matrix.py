@@ -46,6 +46,16 @@ def test_the_first_axis_with_values_is_shown_unless_another_is_asked_for():
     try_tasks(make_agent(name="a"), make_tasks(1), "y", seconds=12.0)
     assert default_axis(standings_of().rows) == "time"
     assert default_axis([]) == "cost"
+
+
+def test_an_axis_on_which_all_are_equal_is_not_the_first_choice():
+    tasks = make_tasks(1)
+    for name, seconds in (("a", 10.0), ("b", 20.0)):
+        try_tasks(make_agent(name=name), tasks, "y", cost_usd=Decimal(0), seconds=seconds)
+    assert default_axis(standings_of().rows) == "time"
+
+
+def test_the_axes_are_cost_time_and_tokens():
     assert list(AXES) == ["cost", "time", "tokens"]
 
 
