@@ -52,14 +52,10 @@ def grade(
     alive()
     environment = version.effective_environment()
     framework = frameworks.of(environment)
-    reference, hidden = version.reference_diff(), version.hidden_test_files()
+    expected = Expectations.of(version)
+    hidden, reference = version.hidden_test_files(), version.reference_diff()
     guard = Guard.of(framework=framework.name, environment=environment, hidden=hidden, reference=reference)
-    kept, dropped = guard.clean(diff)
-    if dropped:
-        named = ", ".join(dropped[:MOST_NAMED]) + (
-            f" and {len(dropped) - MOST_NAMED} more" if dropped[MOST_NAMED:] else ""
-        )
-        log("grade", f"left out of the diff, because it decides how tests come out: {named}\n")
+    kept = _without_protected(guard, diff, log)
     sandbox = provider.create(_spec(environment, image, limits, labels))
     try:
         log(
@@ -83,16 +79,23 @@ def grade(
         _destroy(sandbox)
     alive()
     transcript = read_transcript(result.stdout, plan.tokens)
-    expected = Expectations.of(version)
     if transcript.state == "patch":
         reason = f"The diff does not apply to the base: {' '.join(transcript.words.split())[:1000]}"
-        return replace(
-            nothing_passed(expected, outcome=Outcome.PATCH_FAILED, reason=reason), isolation=sandbox.isolation
-        )
+        failed = nothing_passed(expected, outcome=Outcome.PATCH_FAILED, reason=reason)
+        return replace(failed, isolation=sandbox.isolation)
     _raise_for_task(transcript, result)
     reading = framework.read(transcript, plan)
     _note_ending(reading, result, limits)
     return replace(score(reading, expected), artifacts=_artifacts(reading, result), isolation=sandbox.isolation)
+
+
+def _without_protected(guard: Guard, diff: bytes, log: Log) -> bytes:
+    kept, dropped = guard.clean(diff)
+    if dropped:
+        more = f" and {len(dropped) - MOST_NAMED} more" if len(dropped) > MOST_NAMED else ""
+        names = ", ".join(dropped[:MOST_NAMED]) + more
+        log("grade", f"left out of the diff, because it decides how tests come out: {names}\n")
+    return kept
 
 
 def _spec(

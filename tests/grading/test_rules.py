@@ -121,9 +121,9 @@ def test_tests_that_do_not_end_in_time_count_as_failed_and_the_others_do_not(loc
     # Deaf to the alarm that ends a single test that hangs.
     repository["tests/conftest.py"] = "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\n"
     arena = local_arena(repository)
-    grade = grade_spoof_repository(arena, {"calc.py": spoofs.FIX}, test_timeout_s=4)
+    grade = grade_spoof_repository(arena, {"calc.py": spoofs.FIX}, test_timeout_s=3)
     assert grade.outcome == "unresolved"
-    assert "did not end within 4 s" in grade.reason
+    assert "did not end within 3 s" in grade.reason
     assert arena.verdicts(grade)[spoofs.TO_FIX[0]] == "passed"
     assert not grade.tampered
 
@@ -144,7 +144,7 @@ class T(unittest.TestCase):
 @pytest.mark.parametrize("framework", ["pytest", "unittest"])
 def test_one_test_that_hangs_costs_only_itself(local_arena, framework):
     arena = local_arena({**spoofs.REPOSITORY, "tests/test_aa.py": HANGS}, test_framework=framework)
-    grade = grade_spoof_repository(arena, {"calc.py": spoofs.FIX}, test_timeout_s=9)
+    grade = grade_spoof_repository(arena, {"calc.py": spoofs.FIX}, test_timeout_s=6)
     assert grade.outcome == "resolved", grade.reason
     assert arena.verdicts(grade)["tests.test_aa.T::test_hangs"] in ("failed", "error")
 
