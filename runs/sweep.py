@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from runs import hosts, logs, queue, sandboxes
+from runs import hosts, images, logs, queue, sandboxes
 from runs.errors import InfraError, LostClaim
 from runs.events import announce_end, announce_sweep
 from runs.models import ENDED, WORKING, LogChunk, Run, Status, Validation
@@ -72,6 +72,8 @@ def _take_back(run: Run, *, stopped: bool) -> bool:
         return False
     if run.status == Status.QUEUED:
         queue.enqueue_run(run)
+    else:
+        announce_end(run)
     return True
 
 
@@ -114,8 +116,7 @@ def remove_orphaned_sandboxes() -> int:
 
 def _has_owner(labels: Any) -> bool:
     if labels.get("oneshot.purpose") == "build":
-        # Builders watch over their own; what they lose ends by its time to live.
-        return True
+        return images.has_builder(labels)
     owner = Run.objects.filter(pk=labels.get("oneshot.run"), tries=labels.get("oneshot.try") or 0, status__in=WORKING)
     return owner.exists()
 
@@ -126,8 +127,8 @@ def complete_ends() -> int:
     left = LogChunk.objects.filter(run__status__in=ENDED).values("run")
     long_over = timezone.now() - timedelta(seconds=IN_FLIGHT_S)
     for run in Run.objects.filter(pk__in=left, finished_at__lt=long_over):
-        logs.settle(run)
         announce_end(run)
+        logs.settle(run)
         count += 1
     open_validations = Validation.objects.filter(status=Validation.Status.RUNNING)
     for validation in open_validations:

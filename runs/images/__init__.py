@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -24,7 +25,7 @@ from tasks.environment import IMAGE_FIELDS
 from tasks.models import TaskVersion
 from tasks.snapshot import ensure_snapshot
 
-__all__ = ["checks", "digest_of", "ensure", "remove_orphaned_builds"]
+__all__ = ["checks", "digest_of", "ensure", "has_builder", "remove_orphaned_builds"]
 
 BUILDERS = {
     "docker": "runs.images.docker:DockerBuilder",
@@ -230,6 +231,19 @@ def _labels(image: Image) -> dict[str, str]:
     }
 
 
+def has_builder(labels: Mapping[str, str]) -> bool:
+    """Return whether somebody still builds the image for which a sandbox with these labels was made.
+
+    A sandbox that only looks into a finished image names none; its time to live ends it.
+    """
+    if not labels.get("oneshot.image"):
+        return True
+    row = Image.objects.filter(
+        pk=labels["oneshot.image"], tries=labels.get("oneshot.try") or 0, status=Image.Status.BUILDING
+    ).first()
+    return row is not None and not _is_abandoned(row)
+
+
 def remove_orphaned_builds() -> int:
     """Remove what builders left behind that were killed; return how many. Safe to call at any time, from anywhere."""
     count = 0
@@ -238,12 +252,8 @@ def remove_orphaned_builds() -> int:
         provider = sandboxes.get(name)
         if provider.available():
             continue
-        found = provider.list(wanted)
-        building = list(Image.objects.filter(status=Image.Status.BUILDING, sandbox=name)) if found else []
-        for info in found:
-            row = next((row for row in building if str(row.pk) == info.labels.get("oneshot.image")), None)
-            holds = row is not None and str(row.tries) == info.labels.get("oneshot.try") and not _is_abandoned(row)
-            if not holds:
+        for info in provider.list(wanted):
+            if not has_builder(info.labels):
                 provider.destroy(info.id)
                 count += 1
     return count

@@ -48,13 +48,7 @@ def checks(
     Each row has name, status ("ok", "warning" or "failed"), evidence (a sentence) and seconds. Raises InfraError
     when the sandbox does not answer.
     """
-    own = {
-        "oneshot.instance": sandboxes.instance(),
-        "oneshot.purpose": "build",
-        "oneshot.run": "",
-        "oneshot.image": str(image.pk),
-        "oneshot.try": str(image.tries),
-    }
+    own = {"oneshot.instance": sandboxes.instance(), "oneshot.purpose": "build", "oneshot.run": ""}
     spec = SandboxSpec(
         image=image.reference,
         labels=labels or own,
