@@ -81,7 +81,7 @@ def submit(runs: Run | Iterable[Run]) -> None:
     ids = [run.pk for run in ([runs] if isinstance(runs, Run) else runs)]
 
     def enqueue() -> None:
-        for run in Run.objects.filter(pk__in=ids, status=Status.QUEUED):
+        for run in Run.objects.filter(pk__in=ids, status=Status.QUEUED).order_by("queued_at", "attempt", "pk"):
             queue.enqueue_run(run)
 
     transaction.on_commit(enqueue)

@@ -80,8 +80,9 @@ def execute(run_id: str) -> None:
             _end_ungraded(run, log, InfraError(f"OneShot itself failed: {type(error).__name__}: {error}"), started)
     log.close()
     if run.is_over:
-        logs.settle(run)
+        # In this order: whoever finds an unsettled log knows that the end may not have been told.
         announce_end(run)
+        logs.settle(run)
 
 
 def _end(run: Run, log: logs.RunLog, status: str, started: float, **fields: Any) -> None:
