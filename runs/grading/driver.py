@@ -55,8 +55,8 @@ class Plan:
             files["agent.diff"] = self.diff
         return files
 
-    def runner_plan(self) -> bytes:
-        """Return plan.json, which the runners in `inside/` read."""
+    def runner_plan(self, **more: Any) -> bytes:
+        """Return plan.json, which the runners in `inside/` read; `more` is for one of them."""
         touched = {*touched_paths(self.diff), *touched_paths(self.reference)}
         document = {
             "root": self.root,
@@ -64,6 +64,7 @@ class Plan:
             "replace_config": [name for name in SHARED_CONFIG if name in touched],
             "longest_test_s": min(LONGEST_TEST_S, self.timeout_s / 3),
             "config_name": f".oneshot-{secrets.token_hex(6)}",
+            **more,
         }
         return json.dumps(document).encode()
 

@@ -61,9 +61,15 @@ def names() -> list[str]:
 
 
 def of(environment: Mapping[str, Any]) -> Framework:
-    """Return what runs the tests of a task: a test command goes before the framework. Raises TaskError."""
+    """Return what runs the tests of a task: a test command goes before the framework. Raises TaskError.
+
+    A command that only runs pytest is run by the framework of that name, with the command's arguments.
+    """
     if str(environment.get("test_command") or "").strip():
-        return _all()["script"]
+        from runs.grading.frameworks import commands, pytest
+
+        command = commands.as_pytest(environment)
+        return pytest.Pytest(command) if command else _all()["script"]
     name = str(environment.get("test_framework") or "pytest")
     name = ALIASES.get(name, name)
     if name == "script":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runs.grading.base import Reading
 from runs.grading.channel import Transcript
 from runs.grading.driver import Plan
-from runs.grading.frameworks.pytest import PYTHON
+from runs.grading.frameworks.pytest import ANY, PYTHON
 from runs.grading.frameworks.signed import read_signed
 from runs.grading.inside_files import program
 
@@ -28,7 +28,7 @@ class Unittest:
         }
 
     def script(self, plan: Plan) -> str:
-        return PYTHON.replace("@MAIN@", "unittest_main.py")
+        return ANY + PYTHON.replace("@MAIN@", "unittest_main.py").replace("@ENV@", "")
 
     def read(self, transcript: Transcript, plan: Plan) -> Reading:
         return read_signed(transcript, plan, checks=True, missing=MISSING)

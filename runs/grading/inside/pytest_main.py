@@ -4,6 +4,7 @@
 Two tests of our own go last: one must pass and one must fail. Code under test that bends pytest bends them too.
 """
 
+import glob
 import importlib.util
 import json
 import os
@@ -36,7 +37,8 @@ def main():
     add_hooks()
     before = outside.fingerprint(own_parts())
     # As `python -m pytest` does; only now can the repository's own modules be imported.
-    sys.path[:] = [plan["root"]] + [entry for entry in whole_path if entry not in ("", plan["root"])]
+    first = [plan["root"]] if plan.get("root_on_path", True) else []
+    sys.path[:] = first + [entry for entry in whole_path if entry not in ("", plan["root"])]
     status = run(channel, plan, before)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -65,11 +67,14 @@ def run(channel, plan, before):
     import pytest
 
     grader = Grader(channel, plan)
+    config = config_file(plan)
+    # What a test command asks for comes first, so that what follows holds.
     arguments = [
+        *plan.get("arguments", ()),
         "--rootdir=" + plan["root"],
         "--confcutdir=" + plan["root"],
         "-c",
-        config_file(plan),
+        config,
         "--junitxml=" + grader.report_path,
         "--continue-on-collection-errors",
         "--maxfail=0",
@@ -85,7 +90,7 @@ def run(channel, plan, before):
         "-o",
         "cache_dir=" + os.path.join(HERE, "cache"),
     ]
-    if has_xdist(arguments[3]):
+    if has_xdist(config):
         # In one process and one order, so that a test ends the same way every time.
         arguments += ["-n", "0"]
     sys.argv = [os.path.join(os.path.dirname(pytest.__file__), "__main__.py")] + arguments
@@ -176,19 +181,22 @@ class Grader:
         except OSError:
             return b""
 
-    def extra_arguments(self, config):
-        """Return the hidden test files that the suite's own paths and patterns would not find."""
+    def add_test_files(self, config):
+        """Have pytest collect the hidden test files that the suite's own paths and patterns would not find."""
         patterns = config.getini("python_files")
         skipped = config.getini("norecursedirs")
         places = [os.path.realpath(str(argument).split("::")[0]) for argument in config.args]
-        extra = []
         for name in self.plan["test_files"]:
             path = os.path.realpath(os.path.join(self.plan["root"], name))
             if not os.path.isfile(path) or not looks_like_tests(path, patterns):
                 continue
-            if not any(finds(place, path, patterns, skipped) for place in places):
-                extra.append(path)
-        return extra
+            if any(finds(place, path, patterns, skipped) for place in places):
+                continue
+            if any(finds(place, path, ["*"], skipped) for place in places):
+                # Not as an argument: pytest 8.0 and 8.1, given a directory and a file in it, take the file alone.
+                patterns += [glob.escape(path), glob.escape(os.path.join(self.plan["root"], name))]
+            else:
+                config.args.append(path)
 
     def checks(self, session):
         """Return the two items of our own. They use no fixture, so that none of the repository's can spoil them."""
@@ -283,7 +291,7 @@ def add_hooks():
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config):
-        config.args.extend(self.extra_arguments(config))
+        self.add_test_files(config)
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, session, config, items):
