@@ -67,20 +67,15 @@ class _Pieces(io.RawIOBase):
         return len(taken)
 
 
-def unpack_one(pieces: Iterable[bytes], path: str, max_bytes: int) -> bytes:
-    """Return the one regular file of a tar stream.
-
-    Raises FileNotFoundError for a link, a directory or a device, FileTooLarge beyond `max_bytes`.
-    """
+def unpack_one(pieces: Iterable[bytes], path: str, max_bytes: int) -> bytes | None:
+    """Return the one regular file of a tar stream, None for a link, a directory or a device. Raises FileTooLarge."""
     # Headers, padding and extended attributes of one file stay far below the allowance.
     source = io.BufferedReader(_Pieces(pieces, max_bytes + 1_000_000))
     with tarfile.open(fileobj=source, mode="r|") as archive:
         member = archive.next()
         if member is None or not member.isreg():
-            raise FileNotFoundError(f"{path} in the sandbox is not a regular file.")
+            return None
         if member.size > max_bytes:
             raise FileTooLarge(f"{path} in the sandbox has {member.size} bytes; at most {max_bytes} are read.")
         content = archive.extractfile(member)
-        if content is None:
-            raise FileNotFoundError(f"{path} in the sandbox is not a regular file.")
-        return content.read(max_bytes + 1)
+        return content.read(max_bytes + 1) if content else None

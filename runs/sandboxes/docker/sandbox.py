@@ -241,9 +241,12 @@ class DockerSandbox:
                     f"{path} in the sandbox has {status['size']} bytes; at most {max_bytes} are read."
                 )
             with engine.errors(f"{path} cannot be read from the sandbox"):
-                return archive.unpack_one(pieces, path, max_bytes)
+                data = archive.unpack_one(pieces, path, max_bytes)
         finally:
             pieces.close()
+        if data is None:
+            raise FileNotFoundError(f"{path} in the sandbox is not a regular file.")
+        return data
 
 
 def remove(container_id: str) -> None:

@@ -147,19 +147,20 @@ def _version_2(root: Path, path: str) -> list[Controller]:
             break
         if not (os.access(parent, os.W_OK) and os.access(parent / "cgroup.procs", os.W_OK)):
             continue
-        wanted = ("pids", "memory", "cpu")
-        for name in wanted:
-            # One at a time: a controller that is not there must not keep the others out.
-            with contextlib.suppress(OSError):
-                (parent / "cgroup.subtree_control").write_text(f"+{name}")
-        try:
-            handed_on = (parent / "cgroup.subtree_control").read_text().split()
-        except OSError:
-            continue
-        names = tuple(name for name in wanted if name in handed_on)
+        control = parent / "cgroup.subtree_control"
+        names = tuple(name for name in ("pids", "memory", "cpu") if _hands_on(control, name))
         if "pids" in names and "memory" in names:
             return [Controller(parent, names, 2)]
     return []
+
+
+def _hands_on(control: Path, name: str) -> bool:
+    """Whether a group gives a controller to the groups in it, or can be brought to."""
+    with contextlib.suppress(OSError):
+        if name not in control.read_text().split():
+            control.write_text(f"+{name}")
+        return name in control.read_text().split()
+    return False
 
 
 def _values(controller: Controller, limits: Limits) -> list[tuple[str, str, bool]]:

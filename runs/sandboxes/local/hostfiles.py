@@ -22,10 +22,11 @@ def read(root: Path, parts: tuple[str, ...], max_bytes: int) -> bytes:
     with _descend(root, parts[:-1], owner=None, make=False) as directory:
         # NONBLOCK: opening a named pipe would wait for ever.
         number = _open_file(parts[-1], directory)
+        status = os.fstat(number)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(number)
+            raise FileNotFoundError("It is not a regular file.")
         with open(number, "rb") as file:  # noqa: PTH123
-            status = os.fstat(number)
-            if not stat.S_ISREG(status.st_mode):
-                raise FileNotFoundError("It is not a regular file.")
             if status.st_size > max_bytes:
                 raise FileTooLarge(f"It has {status.st_size} bytes; at most {max_bytes} are read.")
             data = file.read(max_bytes + 1)
