@@ -15,10 +15,12 @@ SOLVE = "cp solved.sh summary.sh 2>/dev/null || printf 'x' >> README.md"
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory):
     installation = Installation(tmp_path_factory.mktemp("kill"))
-    installation.start(workers=1)
-    import_demo_task(installation)
-    yield installation
-    installation.close()
+    try:
+        installation.start(workers=1)
+        import_demo_task(installation)
+        yield installation
+    finally:
+        installation.close()
 
 
 def queue_runs(installation: Installation, command: str, attempts: int) -> list[str]:
