@@ -130,7 +130,8 @@ def look(view: View, found: Guess, version: str) -> None:
         return
     project = Project(view)
     found.languages.append("python")
-    lines = _install_lines(project) if project.is_installable else []
+    wanted_pytest = _quoted(python_tests.pytest_requirement(view))
+    lines = _install_lines(project, wanted_pytest) if project.is_installable else []
     lines += [f"python -m pip install -r {name}" for name in _main_requirements(view, project)]
     lines += [f"python -m pip install -r {name} || true" for name in _test_requirement_files(view)]
     framework = python_tests.framework(view, tests)
@@ -143,6 +144,10 @@ def look(view: View, found: Guess, version: str) -> None:
         lines.append(
             f'python -m pip install {quoted} || for each in {quoted}; do python -m pip install "$each" || true; done'
         )
+    if framework == "pytest" and lines:
+        # A pinned requirement may have brought parts that the pytest in place cannot use.
+        working = "python -m pytest --version || " if project.is_installable else ""
+        lines.append(f"{working}python -m pip install {wanted_pytest}")
     found.setup += lines
     if tests or not found.test_framework:
         found.test_framework, found.test_command = framework, ""
@@ -155,13 +160,15 @@ def look(view: View, found: Guess, version: str) -> None:
     found.guesses.append(f"Python: {kind}, {len(tests)} test files, run by {framework}.")
 
 
-def _install_lines(project: Project) -> list[str]:
+def _install_lines(project: Project, wanted_pytest: str) -> list[str]:
     extras = project.extras()
     install = "python -m pip install -e"
-    # The last resort builds with the environment's own setuptools, for a setup.py older than isolated builds.
-    tries = [f"{install} .", f"{install} . --no-build-isolation"]
+    # With pytest, so that a project which pytest itself needs is not replaced by a later release of it. The last
+    # resort builds with the environment's own setuptools, for a setup.py older than isolated builds.
+    tries = [f"{install} . {wanted_pytest}", f"{install} . --no-build-isolation"]
     if extras:
-        tries.insert(0, f'{install} ".[{",".join(extras)}]"')
+        with_extras = f'{install} ".[{",".join(extras)}]"'
+        tries = [f"{with_extras} {wanted_pytest}", with_extras, *tries]
     lines = [" || ".join(tries)]
     if groups := project.groups():
         lines += [f"python -m pip install --group {group} || true" for group in groups]

@@ -142,6 +142,15 @@ MARK_PLUGINS = {
     "parametrize_with_cases": "pytest-cases",
 }
 
+# pytest 9 turns what older suites do into warnings, which many of them take for errors.
+USUAL_PYTEST = "pytest<9"
+WANTS_LATER_PYTEST = re.compile(
+    r"\bpytest(?:\[[^\]\n]*\])?[\"']?[ \t]*(?:=[ \t]*(?:\{[ \t]*version[ \t]*=[ \t]*)?[\"'])?[ \t]*"
+    r"(?:>=|==|~=|>|\^)[ \t]*(?:9|\d\d)\b"
+    r"|^\s*minversion\s*=\s*[\"']?(?:9|\d\d)\b|^\[tool\.pytest\]",
+    re.MULTILINE,
+)
+
 CONFIG_FILES = ("pytest.ini", ".pytest.ini", "pytest.toml", "tox.ini", "setup.cfg", "pyproject.toml", "noxfile.py")
 
 
@@ -168,6 +177,14 @@ def framework(view: View, tests: Iterable[str]) -> str:
     if any(re.search(r"^\s*(import|from) pytest\b|^(async )?def test", text, re.M) for text in texts):
         return "pytest"
     return "unittest" if any(re.search(r"^\s*(import|from) unittest\b", text, re.M) for text in texts) else "pytest"
+
+
+def pytest_requirement(view: View) -> str:
+    """Return the pytest to install where the project leaves it open; one that is there and fits stays."""
+    if view.has_root("pytest.toml", ".pytest.toml"):
+        return "pytest"
+    names = [*CONFIG_FILES, "setup.py", "Pipfile", *(path for path in view.paths if _is_requirement_file(path))]
+    return "pytest" if any(WANTS_LATER_PYTEST.search(view.text(name)) for name in names) else USUAL_PYTEST
 
 
 def _is_requirement_file(path: str) -> bool:

@@ -82,7 +82,9 @@ def test_fixtures_and_modules_of_the_repository_itself_are_not_installed():
 
 def test_extra_that_cannot_be_installed_does_not_stop_the_build():
     found = guess({"pyproject.toml": PROJECT + '[project.optional-dependencies]\ntest=["x"]\n'})
-    assert found["setup"][0].startswith('python -m pip install -e ".[test]" || python -m pip install -e . ||')
+    install = "python -m pip install -e"
+    tries = [f"{install} \".[test]\" 'pytest<9'", f'{install} ".[test]"', f"{install} . 'pytest<9'"]
+    assert found["setup"][0] == " || ".join([*tries, f"{install} . --no-build-isolation"])
 
 
 def test_plain_unittest_files_need_nothing():
@@ -186,3 +188,29 @@ def test_hidden_tests_in_python_bring_pytest_into_any_repository():
 )
 def test_broken_files_make_a_poorer_guess_and_no_error(files):
     guess(files)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("setup.cfg", "[options.extras_require]\ntest = pytest>=7\n", "'pytest<9'"),
+        ("setup.cfg", "[tool:pytest]\nminversion = 6.0\n", "'pytest<9'"),
+        ("requirements-test.txt", "pytest==8.3.2\npytest-cov==9.1\n", "'pytest<9'"),
+        ("requirements-test.txt", "pytest\ncoverage>=10\n", "'pytest<9'"),
+        ("requirements-test.txt", "pytest[dev]>=9.0\n", "pytest"),
+        ("requirements-test.txt", "pytest==10.1\n", "pytest"),
+        ("tox.ini", "[pytest]\nminversion = 9\n", "pytest"),
+        ("Pipfile", '[dev-packages]\npytest = ">=9"\n', "pytest"),
+        ("Pipfile", '[dev-packages]\npytest = {version = ">=9.1"}\n', "pytest"),
+        ("pytest.toml", "[pytest]\n", "pytest"),
+    ],
+)
+def test_a_project_gets_a_pytest_that_older_suites_know_unless_a_later_one_is_asked_for(name, text, expected):
+    found = guess({"setup.py": "setup()", "tests/test_b.py": "def test_b(): pass", name: text})
+    assert f" {expected} || python -m pip install -e " in found["setup"][0]
+    assert found["setup"][-1] == f"python -m pytest --version || python -m pip install {expected}"
+
+
+def test_a_repository_that_is_not_installed_gets_its_pytest_last():
+    found = guess({"requirements.txt": "pytest==7.1\n", "tests/test_b.py": "def test_b(): pass"})
+    assert found["setup"] == ["python -m pip install -r requirements.txt", "python -m pip install 'pytest<9'"]
