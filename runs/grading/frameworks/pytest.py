@@ -38,7 +38,7 @@ MISSING = (
 
 
 class Pytest:
-    """Runs `python -m pytest` from the image's PATH, or what a test command asks of it, through inside/pytest_main.py."""
+    """Runs `python -m pytest` of the image, or what a test command asks of it, through inside/pytest_main.py."""
 
     name = "pytest"
 
