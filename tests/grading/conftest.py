@@ -143,7 +143,7 @@ def local_arena(tmp_path, site_with_pytest):
         subprocess.run(["git", "clone", "-q", "--bare", work, image / "base.git"], check=True)
         (image / "home").mkdir()
         (image / "opt").mkdir()
-        shutil.copytree(site_with_pytest, image / "opt" / "site")
+        shutil.copytree(site_with_pytest, image / "opt" / "site", copy_function=os.link)
         (image / "opt" / "site").chmod(0o755)
         # Whatever else is installed with this Python stays out of it.
         python = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
