@@ -21,6 +21,10 @@ TIMEOUT_S = 120
 LEAST_LINE = 16
 LONG_LINE = 40
 MOST_LINES = 3000
+# One line is found by chance in a file that somebody else wrote, such as an import; several are not.
+TELLING_LINES = 3
+# What others have published is installed there; a task's own answer is not.
+INSTALLED = ("/site-packages/", "/dist-packages/", "/node_modules/")
 
 GIT = """
 for dir in "$1" "$2"; do
@@ -106,11 +110,12 @@ def _no_answer(version: TaskVersion, sandbox: Sandbox) -> dict[str, Any]:
     added = added_lines(version)
     if not added:
         return _row(name, OK, "The reference diff adds no line that could be told from others", started)
-    found = _search(sandbox, added, [sandbox.workdir])
-    if found:
+    inside = _search(sandbox, added, [sandbox.workdir])
+    if found := [path for path in inside if not any(part in path for part in INSTALLED)]:
         return _row(name, FAILED, f"Lines of the reference diff stand in {', '.join(found[:5])}", started)
     long = sorted((line for line in added if len(line) >= LONG_LINE), key=len, reverse=True)[:50]
     elsewhere = _search(sandbox, long, [sandbox.home, sandbox.path("/opt"), "/usr/local/lib"]) if long else []
+    elsewhere += inside
     if elsewhere:
         # A package of the same project may be installed for the tests; a curator has to look.
         return _row(name, WARNING, f"Lines of the reference diff stand in {', '.join(elsewhere[:5])}", started)
@@ -118,17 +123,20 @@ def _no_answer(version: TaskVersion, sandbox: Sandbox) -> dict[str, Any]:
 
 
 def _search(sandbox: Sandbox, lines: list[str], places: list[str]) -> list[str]:
+    """Return the files that hold at least TELLING_LINES of these lines, or as many as there are."""
     # Not grep -r, which small systems have without --exclude-dir.
     script = (
         'f=$(mktemp) && cat > "$f" && '
-        'find "$@" -name .git -prune -o -type f -exec grep -lF -f "$f" {} + 2>/dev/null; rm -f "$f"'
+        'find "$@" -name .git -prune -o -type f -exec grep -cHF -f "$f" {} + 2>/dev/null | grep -v ":0$"; rm -f "$f"'
     )
     result = sandbox.exec(
         ["sh", "-c", script, "sh", *places], stdin="\n".join(lines).encode() + b"\n", timeout_s=TIMEOUT_S
     )
     if result.exit_code is None:
         raise InfraError("The image could not be searched for the answer in time.")
-    return result.stdout.decode("utf-8", "replace").splitlines()
+    counted = (line.rpartition(":") for line in result.stdout.decode("utf-8", "replace").splitlines())
+    least = min(TELLING_LINES, len(lines))
+    return [path for path, _, count in counted if count.isdigit() and int(count) >= least]
 
 
 def added_lines(version: TaskVersion) -> list[str]:

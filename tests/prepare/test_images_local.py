@@ -75,6 +75,32 @@ def test_agent_gets_one_commit_and_cannot_write_the_base(repository):
     assert [row["status"] for row in rows] == ["ok", "ok", "ok"]
 
 
+ADDED = [
+    "from __future__ import annotations",
+    "def answer_of_everything():",
+    "    return 'forty-two, and not a bit more'",
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "lines", "status"),
+    [
+        ("notes.txt", ADDED, "failed"),
+        ("notes.txt", ADDED[:1], "ok"),
+        (".venv/lib/python3.11/site-packages/a/b.py", ADDED[:1], "ok"),
+        (".venv/lib/python3.11/site-packages/calc/calc.py", ADDED, "warning"),
+    ],
+)
+def test_a_line_found_by_chance_is_no_answer_in_the_image(repository, place, lines, status):
+    head = "diff --git a/calc.py b/calc.py\n--- a/calc.py\n+++ b/calc.py\n@@ -1 +1,4 @@\n x = 1\n"
+    diff = head + "".join(f"+{line}\n" for line in ADDED)
+    written = " ".join(f'"{line}"' for line in lines)
+    setup = [f"mkdir -p $(dirname {place})", f"printf '%s\\n' {written} > {place}"]
+    image, version = make(repository, environment={"setup": setup, "languages": []}, diff=diff.encode())
+    row = images.checks(version, image, sandboxes.get("local"))[2]
+    assert row["status"] == status, row["evidence"]
+
+
 def test_second_request_finds_the_first_image(repository):
     image, version = make(repository)
     log = Lines()
