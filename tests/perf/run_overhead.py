@@ -9,6 +9,7 @@ it, the same container work by the plain docker CLI: two containers, the same co
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import subprocess
@@ -18,8 +19,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from oneshot import demo
-from tests.installation import Installation, import_demo_task, wait_for
+import django
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+django.setup()
+
+from oneshot import demo  # noqa: E402
+from tests.installation import Installation, import_demo_task, wait_for  # noqa: E402
 
 TASK = "log-summary"
 PHASES = ("queued", "preparing", "running", "collecting", "grading", "finished")
