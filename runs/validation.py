@@ -186,6 +186,8 @@ def _derive(validation: Validation, runs: list[Run]) -> Found:
     seen_before, seen_after, messages = _verdicts(validation, before, after)
     found = Found()
     for test_id in sorted(seen_before.keys() | seen_after.keys()):
+        if _is_no_test(test_id, seen_before[test_id], seen_after[test_id]):
+            continue
         reason = _place(seen_before[test_id], seen_after[test_id])
         if reason == "fail_to_pass":
             found.fail_to_pass.append(test_id)
@@ -238,6 +240,11 @@ def _place(before: list[str], after: list[str]) -> str:
     if passed_after or Verdict.SKIPPED in after:
         return f"flaky: {_counted(after)} with the reference"
     return "passes before, fails with the reference" if passed_before else "always fails"
+
+
+def _is_no_test(test_id: str, before: list[str], after: list[str]) -> bool:
+    """Whether it is a test file that could not be imported before the change: its tests then have ids of their own."""
+    return test_id.startswith("::") and all(verdict in BAD for verdict in before) and set(after) == {Verdict.MISSING}
 
 
 def _counted(verdicts: list[str]) -> str:

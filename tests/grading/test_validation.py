@@ -111,6 +111,16 @@ def test_everything_else_is_left_out_with_its_reason():
 
 
 @pytest.mark.django_db
+def test_a_file_that_could_not_be_imported_before_the_change_is_no_test_left_out():
+    version, _ = concluded(
+        [{"::tests.test_new": "error", "::tests.test_bad": "error", "t::old": "passed"}] * 3,
+        [{"tests.test_new::a": "passed", "::tests.test_bad": "error", "t::old": "passed"}] * 3,
+    )
+    assert version.expectations()["fail_to_pass"] == ["tests.test_new::a"]
+    assert excluded(version) == {"::tests.test_bad": "always fails"}
+
+
+@pytest.mark.django_db
 def test_tests_that_only_miss_a_name_are_kept_and_flagged():
     version, _ = concluded([{"t::new": "error"}] * 2, [{"t::new": "passed", "t::absent": "passed"}] * 2)
     assert version.validation == "valid"
