@@ -17,7 +17,7 @@ from runs.errors import InfraError, TaskError
 from runs.sandboxes.base import Limits, SandboxInfo, SandboxSpec
 from runs.sandboxes.docker import engine
 from runs.sandboxes.docker.host import is_privileged
-from runs.sandboxes.docker.sandbox import MB, DockerSandbox, remove
+from runs.sandboxes.docker.sandbox import MB, DockerSandbox, idle_command, remove
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,10 @@ class DockerProvider:
 
     def __init__(self) -> None:
         self._facts: dict[str, tuple[float, str]] = {}
-        # Learned from the first container: most file systems cannot bound a container's size.
-        self._can_bound_size: bool | None = None
+        # Learned from the engine, or from its first refusal: most file systems cannot bound a container's size, and
+        # not every Podman has a program to be the first process.
+        self._can_bound_size = True
+        self._has_init = True
         self._gateway = ""
 
     def available(self) -> str:
@@ -105,7 +107,6 @@ class DockerProvider:
 
     def _create_container(self, spec: SandboxSpec, network: str, expires_at: float) -> str:
         body: dict[str, Any] = {
-            "entrypoint": ["sleep", str(max(1, round(spec.limits.lifetime_s)))],
             "command": [],
             # The idle process is root without rights, so that the agent's user cannot end it; commands are not.
             "user": "0:0",
@@ -115,26 +116,31 @@ class DockerProvider:
             "environment": dict(spec.env),
             "labels": {**spec.labels, EXPIRES: str(int(expires_at))},
             "stop_signal": "SIGKILL",
+            # An image's own check would run commands beside ours.
+            "healthcheck": {"test": ["NONE"]},
         }
+        idle = idle_command(spec)
         while True:
-            bounded = self._can_bound_size is not False
+            bounded, init = self._can_bound_size, self._has_init
+            # Without a program for it, a waiting shell takes in orphans as the first process.
+            body["entrypoint"] = idle if init else ["sh", "-c", f"{' '.join(idle)} & wait"]
             try:
                 with engine.errors("The sandbox's container cannot be made"):
                     client = engine.client()
-                    host = client.create_host_config(**_host_options(spec, network, bounded))
-                    container_id = client.create_container(spec.image, host_config=host, **body)["Id"]
+                    host = client.create_host_config(**_host_options(spec, network, bounded=bounded, init=init))
+                    return client.create_container(spec.image, host_config=host, **body)["Id"]
             except engine.Gone as error:
                 raise TaskError(
                     f"The image {spec.image} is not on the Docker engine any more. Prepare the task again."
                 ) from error
             except InfraError as error:
                 words = str(error).lower()
-                if not bounded or not ("storage" in words or "pquota" in words or "quota" in words):
+                if bounded and ("storage" in words or "quota" in words):
+                    self._can_bound_size = False
+                elif init and "init binary" in words:
+                    self._has_init = False
+                else:
                     raise
-                self._can_bound_size = False
-                continue
-            self._can_bound_size = bounded
-            return container_id
 
     def _network_of(self, spec: SandboxSpec) -> str:
         """Return the engine's network for this sandbox."""
@@ -184,9 +190,12 @@ class DockerProvider:
             return problem
         try:
             with engine.errors("The Docker engine does not answer as it should"):
-                engine.client().ping()
+                info = engine.client().info()
         except InfraError as error:
             return f"{error} Look at the engine's own log (journalctl -u docker)."
+        details = dict(row for row in info.get("DriverStatus") or [] if len(row) == 2)
+        if info.get("Driver") == "overlay2" and details.get("Backing Filesystem", "xfs") != "xfs":
+            self._can_bound_size = False
         return ""
 
     def _base_image_problem(self) -> str:
@@ -233,11 +242,11 @@ def _pull_begins(image: str) -> bool:
     return begun.is_set()
 
 
-def _host_options(spec: SandboxSpec, network: str, bounded: bool) -> dict[str, Any]:
+def _host_options(spec: SandboxSpec, network: str, *, bounded: bool, init: bool) -> dict[str, Any]:
     limits: Limits = spec.limits
     options: dict[str, Any] = {
         "network_mode": network,
-        "init": True,
+        "init": init,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "pids_limit": limits.pids,

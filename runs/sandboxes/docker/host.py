@@ -37,15 +37,19 @@ def is_privileged() -> bool:
 class HostView:
     """One container as /proc and the control groups of this host show it."""
 
-    def __init__(self, pid: int, processes: Path, memory: Path | None) -> None:
+    def __init__(self, pid: int, idle: list[str], processes: Path, memory: Path | None) -> None:
         self.pid = pid
+        self._idle = b"".join(word.encode() + b"\0" for word in idle)
         self._processes = processes
         self._memory = memory
         self._idlers: set[int] = {pid}
 
     @classmethod
-    def of(cls, container_id: str, pid: int) -> HostView | None:
-        """Return the view of the container whose first process is `pid`, or None when it cannot be seen from here."""
+    def of(cls, container_id: str, pid: int, idle: list[str]) -> HostView | None:
+        """Return the view of the container whose first process is `pid`, or None when it cannot be seen from here.
+
+        `idle` is the command that does nothing but hold the container open.
+        """
         try:
             lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
         except OSError:
@@ -64,7 +68,7 @@ class HostView:
         processes = groups.get("pids") or groups.get("memory") or groups.get("")
         if processes is None or not (processes / "cgroup.procs").exists():
             return None
-        return cls(pid, processes, groups.get("memory") or groups.get(""))
+        return cls(pid, idle, processes, groups.get("memory") or groups.get(""))
 
     def pids(self) -> list[int]:
         """Return every process inside but the idle ones that hold the container open."""
@@ -80,11 +84,10 @@ class HostView:
         """Whether this is the container's init or the sleep it runs, which only root inside could touch."""
         if pid in self._idlers:
             return True
-        found = proc.process(pid)
-        if found and found.name == "sleep" and found.parent == self.pid and proc.uid(pid) == proc.uid(self.pid):
-            # An orphaned process of root's could look like this, but nothing hostile is ever root inside.
-            self._idlers.add(pid)
-            return True
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes() == self._idle and proc.uid(pid) == proc.uid(self.pid):
+                self._idlers.add(pid)
+                return True
         return False
 
     def memory_kills(self) -> int | None:

@@ -70,7 +70,7 @@ class DockerSandbox:
         # A container that is started again counts from nought.
         self.told_memory_kills = 0
         pid = state.get("Pid") or 0
-        self._view = HostView.of(self.id, pid) if pid and engine.shares_processes() else None
+        self._view = HostView.of(self.id, pid, idle_command(self.spec)) if pid and engine.shares_processes() else None
         door = self.spec.door
         if door and self.spec.network != "none" and self._view and is_privileged():
             if self._bridge:
@@ -247,6 +247,11 @@ class DockerSandbox:
         if data is None:
             raise FileNotFoundError(f"{path} in the sandbox is not a regular file.")
         return data
+
+
+def idle_command(spec: SandboxSpec) -> list[str]:
+    """Return what keeps a container open, for as long as it may live and no longer."""
+    return ["sleep", str(max(1, round(spec.limits.lifetime_s)))]
 
 
 def remove(container_id: str) -> None:
