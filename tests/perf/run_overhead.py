@@ -101,7 +101,8 @@ def report_plain(image: str, command: str, runs: int) -> None:
     for _ in range(runs):
         begun = time.monotonic()
         for script in (inner, tests):
-            container = docker("run", "-d", "--init", "--network", "none", "--cap-drop", "ALL", image, "sleep", "600")
+            hold = ("--init", "--network", "none", "--cap-drop", "ALL", "--entrypoint", "sleep")
+            container = docker("run", "-d", *hold, image, "600")
             docker("exec", container, "sh", "-c", script)
             docker("exec", container, "sh", "-c", "git -C /work status --short")
             docker("rm", "-f", container)
