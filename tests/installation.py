@@ -80,7 +80,7 @@ class Installation:
     def start(self, *options: str, workers: int = 2) -> None:
         """Start `up` and return when it says that it is up."""
         argv = [sys.executable, "-m", "oneshot", "up", "--port", str(self.port), "--workers", str(workers), *options]
-        with (self.folder / "up.log").open("ab") as log:
+        with (self.folder / "up.log").open("wb") as log:
             self.process = subprocess.Popen(
                 argv, cwd=self.folder, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
