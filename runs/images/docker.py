@@ -21,7 +21,7 @@ from oneshot import store
 from runs import sandboxes
 from runs.errors import Fault, InfraError, TaskError
 from runs.images import dockerfiles, layers, scripts
-from runs.images.plan import BUILDER_VERSION, Built, Plan, check_guess, failure
+from runs.images.plan import BUILDER_VERSION, Built, Plan, check_guess, failure, with_own_values
 from runs.images.work import Lines, Stopped
 from runs.sandboxes.base import HOME, ExecResult, Limits, Sandbox, SandboxSpec
 from runs.sandboxes.docker import engine
@@ -224,7 +224,7 @@ class DockerBuilder:
         path = kept.setdefault("PATH", layers.DEFAULT_PATH)
         if not own and "python" in plan.environment["languages"]:
             kept |= {"VIRTUAL_ENV": scripts.VENV, "PATH": f"{scripts.VENV}/bin:{path}"}
-        return {**kept, **plan.environment["env"]}
+        return {**kept, **with_own_values(plan.environment["env"], kept)}
 
     def _look_for_secrets(self, sandbox: Sandbox, plan: Plan, work: str) -> None:
         """Refuse an image in which the set-up has written down what only the build may know."""

@@ -21,7 +21,7 @@ from oneshot import store
 from runs import sandboxes
 from runs.errors import Fault, InfraError, TaskError
 from runs.images import editable, scripts
-from runs.images.plan import BUILDER_VERSION, Built, Plan, check_guess, failure
+from runs.images.plan import BUILDER_VERSION, Built, Plan, check_guess, failure, with_own_values
 from runs.images.work import Lines, Stopped
 from runs.sandboxes.base import Limits, Sandbox, SandboxSpec
 from tasks import trees
@@ -132,13 +132,19 @@ class LocalBuilder:
     def _set_up(self, plan: Plan, image: Path) -> dict[str, str]:
         """Run what the task needs inside a sandbox of the image itself; return the variables that it keeps."""
         opt = image.resolve() / "opt"
-        env = {"PATH": _search_path(), **_mapped(plan.environment["env"], opt)}
         setup = plan.environment["setup"]
         venv = opt / "venv" if _needs_venv(plan.environment) else None
+        env = {"PATH": _search_path()}
+        if venv:
+            env["PATH"] = f"{venv}/bin:{env['PATH']}"
+            if "PATH" not in plan.environment["env"]:
+                env["VIRTUAL_ENV"] = str(venv)
+        env |= _mapped(with_own_values(plan.environment["env"], env), opt)
+        if not shutil.which("python3", path=PATH):
+            # A task's own PATH names the directories of an image, which has its Python there.
+            env["PATH"] = ":".join(dict.fromkeys([*env["PATH"].split(":"), *_search_path().split(":")]))
         if not setup and not venv:
             return env
-        if venv and "PATH" not in plan.environment["env"]:
-            env |= {"VIRTUAL_ENV": str(venv), "PATH": f"{venv}/bin:{env['PATH']}"}
         if venv:
             self._lay_venv(plan, venv)
         if not setup:

@@ -149,6 +149,15 @@ def _secrets_in(urls: str) -> list[str]:
     return found
 
 
+def with_own_values(declared: dict[str, str], kept: dict[str, str]) -> dict[str, str]:
+    """Return declared variables in which a variable's own name stands for what it is so far: `/opt/bin:$PATH`."""
+
+    def filled(name: str, value: str) -> str:
+        return re.sub(rf"\$(?:{name}\b|\{{{name}\}})", lambda _: kept.get(name, ""), value)
+
+    return {name: filled(name, value) for name, value in declared.items()}
+
+
 NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|ENOSPC", re.I)
 NO_TRUST = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|unable to get local issuer|self.signed certificate"

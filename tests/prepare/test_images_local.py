@@ -75,6 +75,16 @@ def test_agent_gets_one_commit_and_cannot_write_the_base(repository):
     assert [row["status"] for row in rows] == ["ok", "ok", "ok"]
 
 
+def test_a_declared_path_may_stand_before_the_one_that_is_there(repository):
+    declared = {"PATH": "/opt/tools/bin:$PATH", "LIBS": "${LIBS}/opt/libs", "PRICE": "$5"}
+    image, _ = make(repository, environment={"env": declared, "languages": []})
+    env = json.loads((Path(image.reference) / "image.json").read_text())["env"]
+    tools, *rest = env["PATH"].split(":")
+    assert tools == f"{image.reference}/opt/tools/bin"
+    assert "/usr/bin" in rest
+    assert (env["LIBS"], env["PRICE"]) == (f"{image.reference}/opt/libs", "$5")
+
+
 ADDED = [
     "from __future__ import annotations",
     "def answer_of_everything():",
