@@ -15,6 +15,7 @@ from runs.errors import InfraError, TaskError
 from runs.sandboxes.base import Limits, SandboxSpec
 from runs.sandboxes.docker import DockerProvider, engine
 from runs.sandboxes.local import LocalProvider, access, cgroups, plan
+from tests.sandboxes.conftest import open_to_all
 
 
 @pytest.fixture(autouse=True)
@@ -99,8 +100,7 @@ def test_an_engine_that_is_closed_to_us_says_so(no_docker):
             listener.bind(str(no_docker))
             listener.listen()
             no_docker.chmod(0o600)
-            for above in list(no_docker.parents)[:3]:
-                above.chmod(0o755)
+            open_to_all(no_docker.parent)
             done = subprocess.run(
                 [sys.executable, "-c", prelude + script],
                 capture_output=True,
@@ -232,9 +232,7 @@ def test_passage_is_given_to_one_group_and_to_nobody_else(tmp_path):
     closed = tmp_path / "closed"
     (closed / "within").mkdir(parents=True)
     closed.chmod(0o700)
-    for above in list(tmp_path.parents)[:2]:
-        above.chmod(0o755)
-    tmp_path.chmod(0o755)
+    open_to_all(tmp_path)
     try:
         access.grant_passage(closed, access.PASSAGE_GID)
         access.grant_passage(closed, access.PASSAGE_GID)

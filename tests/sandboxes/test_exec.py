@@ -6,13 +6,14 @@ import time
 import pytest
 
 from runs.errors import InfraError
-from tests.sandboxes.conftest import ALL, USUAL, eventually, is_alive, text, unique_sleep
+from tests.sandboxes.conftest import ALL, ALL_AND_FAR, USUAL, eventually, is_alive, text, unique_sleep
 
 every = pytest.mark.parametrize("kind", ALL, indirect=True)
+far_too = pytest.mark.parametrize("kind", ALL_AND_FAR, indirect=True)
 usual = pytest.mark.parametrize("kind", USUAL, indirect=True)
 
 
-@every
+@far_too
 def test_output_error_and_exit_status_come_back_apart(shared):
     result = shared.exec(["sh", "-c", "echo out; echo err >&2; exit 3"])
     assert (result.exit_code, result.stdout, result.stderr) == (3, b"out\n", b"err\n")
@@ -108,7 +109,7 @@ def test_what_is_within_the_bound_is_whole(shared):
     assert not result.truncated
 
 
-@every
+@far_too
 def test_a_time_out_kills_children_and_daemons_too_and_keeps_the_files(sandbox):
     nap = unique_sleep()
     script = f"echo started; setsid sh -c 'cd /; sleep {nap}; true' </dev/null >/dev/null 2>&1 & sleep {nap}; echo no"
@@ -122,7 +123,7 @@ def test_a_time_out_kills_children_and_daemons_too_and_keeps_the_files(sandbox):
     assert sandbox.exec(["cat", "left-behind"]).stdout == b"work\n"
 
 
-@every
+@far_too
 def test_a_daemon_does_not_outlive_its_command(shared):
     nap = unique_sleep()
     result = shared.exec(["sh", "-c", f"env -i setsid sleep {nap} </dev/null >/dev/null 2>&1 & echo hi"])
@@ -130,7 +131,7 @@ def test_a_daemon_does_not_outlive_its_command(shared):
     assert eventually(lambda: not is_alive(nap), within_s=1)
 
 
-@every
+@far_too
 def test_a_child_that_keeps_the_output_open_does_not_hold_up_the_end(shared):
     nap = unique_sleep()
     result = shared.exec(["sh", "-c", f"setsid sleep {nap} & echo last words"], timeout_s=30)
@@ -152,7 +153,7 @@ def test_a_command_that_dies_of_a_signal_says_which(shared):
     assert shared.exec(["sh", "-c", "kill -TERM $$"]).exit_code == 128 + 15
 
 
-@every
+@far_too
 def test_kill_from_another_thread_ends_a_command_within_a_second(shared):
     nap = unique_sleep()
     results = []

@@ -12,19 +12,35 @@ from django.conf import settings
 
 from runs.sandboxes.base import Door, Mount
 from runs.sandboxes.local.seccomp import program
-from tests.sandboxes.conftest import ALL, DOCKER, LIMITS, LOCAL, USUAL, WALLED, eventually, is_alive, text, unique_sleep
+from tests.sandboxes.conftest import (
+    ALL,
+    ALL_AND_FAR,
+    DOCKER,
+    LIMITS,
+    LOCAL,
+    USUAL,
+    WALLED,
+    WALLED_AND_FAR,
+    eventually,
+    is_alive,
+    open_to_all,
+    text,
+    unique_sleep,
+)
 
 every = pytest.mark.parametrize("kind", ALL, indirect=True)
 usual = pytest.mark.parametrize("kind", USUAL, indirect=True)
 walled = pytest.mark.parametrize("kind", WALLED, indirect=True)
+far_too = pytest.mark.parametrize("kind", ALL_AND_FAR, indirect=True)
+walled_far_too = pytest.mark.parametrize("kind", WALLED_AND_FAR, indirect=True)
 local = pytest.mark.parametrize("kind", LOCAL, indirect=True)
-docker = pytest.mark.parametrize("kind", DOCKER, indirect=True)
+docker = pytest.mark.parametrize("kind", DOCKER[:1], indirect=True)
 
 
 # Processes
 
 
-@every
+@far_too
 def test_a_fork_bomb_fills_only_its_sandbox_and_is_ended(sandbox):
     if sandbox.isolation == "none" and os.geteuid() != 0:
         pytest.skip("without root and without walls, the bomb shares its limit with the user's own processes")
@@ -62,11 +78,12 @@ def test_more_memory_than_allowed_ends_the_command_and_is_named(sandbox):
     assert sandbox.exec(["echo", "well"]).stdout == b"well\n"
 
 
-@every
+@far_too
 def test_many_processes_share_one_memory_limit(sandbox):
     # Each stays far below the limit; together they pass it.
-    one = "(head -c 80000000 /dev/zero; sleep 1) | tail & "
-    result = sandbox.exec(["bash", "-c", one * 5 + "for job in 1 2 3 4 5; do wait -n || exit 1; done"], timeout_s=15)
+    one = '(head -c 80000000 /dev/zero; exec sleep 60) | tail & pids="$pids $!"; '
+    watch = "while sleep 0.05; do for pid in $pids; do kill -0 $pid || exit 1; done; done"
+    result = sandbox.exec(["bash", "-c", one * 5 + watch], timeout_s=30)
     assert result.limit == "memory"
 
 
@@ -227,9 +244,7 @@ def test_one_sandbox_cannot_touch_another(make):
 
 @usual
 def test_a_mount_is_shown_and_cannot_be_written(make, tmp_path):
-    tmp_path.chmod(0o755)
-    for above in list(tmp_path.parents)[:2]:
-        above.chmod(0o755)
+    open_to_all(tmp_path)
     (tmp_path / "tool").write_text("#!/bin/sh\necho tool\n")
     (tmp_path / "tool").chmod(0o755)
     sandbox = make(mounts=[Mount(source=tmp_path, target="/opt/agent")])
@@ -315,7 +330,7 @@ def test_without_a_network_or_a_door_nothing_can_be_reached(make, answer, networ
     assert sandbox.exec(["sh", "-c", "tail -n +3 /proc/net/dev | grep -v lo:"]).stdout == b""
 
 
-@walled
+@walled_far_too
 def test_a_model_only_sandbox_reaches_its_door_and_nothing_else(make, answer, provider):
     listen, inside = provider.door_host()
     relay = answer(b"relay", listen)
@@ -330,7 +345,7 @@ def test_a_model_only_sandbox_reaches_its_door_and_nothing_else(make, answer, pr
     assert sandbox.exec(["getent", "hosts", "example.org"], timeout_s=20).exit_code != 0
 
 
-@walled
+@walled_far_too
 def test_the_door_stays_open_after_a_time_out(make, answer, provider):
     listen, inside = provider.door_host()
     relay = answer(b"relay", listen)
@@ -339,7 +354,7 @@ def test_the_door_stays_open_after_a_time_out(make, answer, provider):
     assert call(sandbox, inside, relay.port) == "relay hello\n"
 
 
-@every
+@far_too
 def test_with_the_whole_network_the_door_is_open_too(make, answer, provider):
     listen, inside = provider.door_host()
     relay = answer(b"relay", listen)

@@ -53,7 +53,8 @@ class DockerProvider:
         # not every Podman has a program to be the first process.
         self._can_bound_size = True
         self._has_init = True
-        self._gateway = ""
+        # (id, address of this host) of the network for model-only sandboxes, once it is known
+        self._door: tuple[str, str] | None = None
 
     def available(self) -> str:
         return self._fact("engine", self._engine_problem)
@@ -74,7 +75,10 @@ class DockerProvider:
             with engine.errors("The sandbox's container cannot be started"):
                 engine.client().start(container_id)
             sandbox.started()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, engine.Gone):
+                # Somebody may have removed the network; the next sandbox makes it anew.
+                self._door = None
             sandbox.destroy()
             raise
         return sandbox
@@ -130,6 +134,8 @@ class DockerProvider:
                     host = client.create_host_config(**_host_options(spec, network, bounded=bounded, init=init))
                     return client.create_container(spec.image, host_config=host, **body)["Id"]
             except engine.Gone as error:
+                if "image" not in str(error).lower():
+                    raise
                 raise TaskError(
                     f"The image {spec.image} is not on the Docker engine any more. Prepare the task again."
                 ) from error
@@ -155,25 +161,26 @@ class DockerProvider:
         return is_privileged() and engine.shares_processes()
 
     def _door_network(self) -> tuple[str, str]:
-        """Return the name and the host's address of the network that leads to the host and nowhere else."""
+        """Return the id and the host's address of the network that leads to the host and nowhere else."""
         from runs.sandboxes import instance
 
-        name = f"oneshot-{instance()}-door"
-        if not self._gateway:
+        if not self._door:
+            name = f"oneshot-{instance()}-door"
             with engine.errors("The network for model-only sandboxes cannot be made"):
-                client = engine.client()
-                found = client.networks(names=[name])
+                found = _networks_named(name)
                 if not found:
-                    client.create_network(
+                    engine.client().create_network(
                         name,
                         driver="bridge",
                         internal=True,
                         options={"com.docker.network.bridge.enable_icc": "false"},
                         labels={INSTANCE: instance()},
                     )
-                    found = client.networks(names=[name])
-                self._gateway = found[0]["IPAM"]["Config"][0]["Gateway"].partition("/")[0]
-        return name, self._gateway
+                    found = _networks_named(name)
+            # Two workers may have made one each at the same moment: all take the older.
+            first = min(found, key=lambda network: network["Created"])
+            self._door = first["Id"], first["IPAM"]["Config"][0]["Gateway"].partition("/")[0]
+        return self._door
 
     # Facts
 
@@ -211,6 +218,11 @@ class DockerProvider:
         except InfraError as error:
             return str(error)
         return "" if _pull_begins(image) else missing
+
+
+def _networks_named(name: str) -> list[dict[str, Any]]:
+    # The engine also gives those whose name only begins so.
+    return [network for network in engine.client().networks(names=[name]) if network["Name"] == name]
 
 
 def _pull_begins(image: str) -> bool:

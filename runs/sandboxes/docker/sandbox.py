@@ -232,7 +232,7 @@ class DockerSandbox:
             with engine.errors(f"{path} cannot be read from the sandbox"):
                 pieces, status = engine.client().get_archive(self.id, path)
         except engine.Gone as error:
-            if "No such container" in str(error):
+            if "no such container" in str(error).lower():
                 raise
             raise FileNotFoundError(f"{path} is not in the sandbox.") from error
         try:

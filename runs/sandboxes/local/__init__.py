@@ -21,6 +21,7 @@ from typing import Any
 from django.conf import settings
 
 from runs.errors import InfraError, TaskError
+from runs.sandboxes import proc
 from runs.sandboxes.base import Limits, SandboxInfo, SandboxSpec
 from runs.sandboxes.local import cgroups, users
 from runs.sandboxes.local.access import open_way
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{24}")
 # A directory without a readable meta.json is one that is just being made, or was left half-made.
 UNFINISHED_FOR_S = 600
+# Control groups made only to see whether one can, named after the process that tries
+TRY = "oneshot-try-"
 
 
 class LocalProvider:
@@ -189,7 +192,11 @@ class LocalProvider:
 
 def _can_group(controllers: Sequence[Controller]) -> bool:
     """Whether a process of ours can be put into a group under these controllers."""
-    group = Group(f"oneshot-try-{os.getpid()}-{secrets.token_hex(4)}", controllers)
+    group = Group(f"{TRY}{os.getpid()}", controllers)
+    for controller in controllers:
+        for left in controller.parent.glob(f"{TRY}*"):
+            if proc.process(int(left.name.removeprefix(TRY) or 0)) is None:
+                Group(left.name, [controller]).remove()
     try:
         group.make(Limits())
         for entrance in group.entrances:
