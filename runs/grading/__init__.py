@@ -85,6 +85,7 @@ def grade(
         return replace(failed, isolation=sandbox.isolation)
     _raise_for_task(transcript, result)
     reading = framework.read(transcript, plan)
+    _name_alike(reading, sandbox.workdir, environment.get("workdir") or "/work")
     _note_ending(reading, result, limits)
     return replace(score(reading, expected), artifacts=_artifacts(reading, result), isolation=sandbox.isolation)
 
@@ -151,6 +152,13 @@ def _raise_for_task(transcript: Transcript, result: ExecResult) -> None:
         ended = "took too long" if result.timed_out else f"ended with exit status {result.exit_code}"
         limit = f" by its {result.limit} limit" if result.limit else ""
         raise InfraError(f"The grading sandbox {ended}{limit} before the tests began. {said}".strip())
+
+
+def _name_alike(reading: Reading, root: str, workdir: str) -> None:
+    """Give tests that are named after files the same ids wherever a sandbox has its repository."""
+    if root != workdir:
+        found = [replace(one, test_id=one.test_id.replace(root, workdir)) for one in reading.outcomes.values()]
+        reading.outcomes = {one.test_id: one for one in found}
 
 
 def _note_ending(reading: Reading, result: ExecResult, limits: Mapping[str, Any]) -> None:

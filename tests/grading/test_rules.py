@@ -278,3 +278,19 @@ def test_a_cancelled_run_stops_before_and_after_the_sandbox(plain_arena):
             alive=alive,
         )
     assert asked == [False, True]
+
+
+NAMED_AFTER_FILES = """
+import os
+import pytest
+
+@pytest.mark.parametrize("path", [os.path.abspath(__file__)])
+def test_path(path):
+    pass
+"""
+
+
+def test_tests_named_after_files_have_one_id_wherever_the_repository_lies(plain_arena):
+    arena = plain_arena({"test_a.py": NAMED_AFTER_FILES})
+    grade = arena.grade(arena.version(), b"")
+    assert [one.test_id for one in grade.results] == ["test_a::test_path[/work/test_a.py]"]
