@@ -53,6 +53,8 @@ def checks(
     when the sandbox does not answer.
     """
     own = {"oneshot.instance": sandboxes.instance(), "oneshot.purpose": "build", "oneshot.run": ""}
+    # An image may pass on the label of its own builder, who is gone: a sweep would take this sandbox for his.
+    own["oneshot.image"] = ""
     spec = SandboxSpec(
         image=image.reference,
         labels=labels or own,

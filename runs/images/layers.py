@@ -21,7 +21,7 @@ from runs.sandboxes.docker import engine
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a container says of itself is inherited by images made from it; these make it say nothing.
-NO_LABELS = ("oneshot.instance", "oneshot.run", "oneshot.try", "oneshot.expires")
+NO_LABELS = ("oneshot.instance", "oneshot.run", "oneshot.image", "oneshot.try", "oneshot.expires")
 
 
 def tag_of(repository: str, digest: str) -> str:

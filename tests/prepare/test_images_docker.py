@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from oneshot import store
-from runs import images, sandboxes
+from runs import images, sandboxes, sweep
 from runs.errors import InfraError, TaskError
 from runs.images import claims, dockerfiles
 from runs.models import Image, LogChunk
@@ -517,3 +517,16 @@ def test_answer_in_the_image_is_found(repository):
     row = images.checks(version, image, sandboxes.get("docker"))[2]
     assert row["status"] == "failed"
     assert "/work/notes.txt" in row["evidence"]
+
+
+def test_a_sweep_leaves_the_sandbox_that_looks_into_an_image_alone(repository):
+    image, version = make(repository)
+
+    class Swept:
+        def create(self, spec):
+            sandbox = sandboxes.get("docker").create(spec)
+            sweep.remove_orphaned_sandboxes()
+            return sandbox
+
+    rows = images.checks(version, image, Swept())
+    assert [row["status"] for row in rows] == ["ok", "ok", "ok"]
