@@ -28,8 +28,7 @@ class Command(OneShotCommand):
             import_module(module)
         agents.kinds()
         # What can be known before the first run is found out here and inherited by every child.
-        for name in sandboxes.names():
-            sandboxes.get(name).available()
+        sandboxes.warm()
         sweep.take_back_lost_runs()
         worker = django_rq.get_worker(
             queue.RUNS,
