@@ -13,12 +13,14 @@ from django.db.models import Max
 from django.utils import timezone
 
 from oneshot.accounts.models import Visibility
-from runs import queue
+from runs import queue, sweep
 from runs.events import announce_end
 from runs.models import ENDED, AgentConfig, Run, Status, Validation
 from tasks.models import TaskVersion
 
 WATCH_S = 0.3
+# How often a command that waits looks whether the workers still live.
+WORKERS_GONE_S = 5.0
 
 
 def resolve_limits(version: TaskVersion, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -128,24 +130,42 @@ def drive(
     """
     if here is None:
         here = not queue.workers()
-    if not here:
-        submit(runs)
-        return _watch([run.pk for run in runs], on_change)
+    ids = [run.pk for run in runs]
     pool = ThreadPoolExecutor(max_workers=max(1, settings.WORKERS))
     futures: list[Future[None]] = []
+    asked_at = time.monotonic()
+    workers_gone = False
 
     def work(run_id: str) -> None:
         futures.append(pool.submit(_execute_here, run_id))
 
-    def raise_what_broke() -> None:
+    def look_after() -> None:
+        """Raise what broke in this process; take over from workers that have gone, and from what they left."""
+        nonlocal asked_at, workers_gone
         for future in futures:
             if future.done() and not future.cancelled():
                 future.result()
+        if here or time.monotonic() - asked_at < WORKERS_GONE_S:
+            return
+        asked_at = time.monotonic()
+        if not queue.workers():
+            workers_gone = True
+            sweep.take_back_lost_runs()
+            for run in Run.objects.filter(pk__in=ids, status=Status.QUEUED, retry_at=None):
+                work(str(run.pk))
+
+    def revive(run_id: str) -> None:
+        if here or workers_gone:
+            Run.objects.filter(pk=run_id, status=Status.QUEUED).update(retry_at=None)
+            work(run_id)
 
     try:
-        for run in runs:
-            work(str(run.pk))
-        return _watch([run.pk for run in runs], on_change, revive=work, check=raise_what_broke)
+        if here:
+            for run in runs:
+                work(str(run.pk))
+        else:
+            submit(runs)
+        return _watch(ids, on_change, revive=revive, check=look_after)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -162,8 +182,8 @@ def _execute_here(run_id: str) -> None:
 def _watch(
     ids: list[Any],
     on_change: Callable[[Run], None] | None,
-    revive: Callable[[str], None] | None = None,
-    check: Callable[[], None] = lambda: None,
+    revive: Callable[[str], None],
+    check: Callable[[], None],
 ) -> list[Run]:
     """Follow runs until all have ended; `revive` is called with a queued run whose time to retry has come, and
     `check` every time, to raise what makes waiting pointless."""
@@ -176,8 +196,7 @@ def _watch(
                     seen[run.pk] = (run.status, run.tries)
                     if on_change:
                         on_change(run)
-                if revive and run.status == Status.QUEUED and run.retry_at and run.retry_at <= timezone.now():
-                    Run.objects.filter(pk=run.pk, status=Status.QUEUED).update(retry_at=None)
+                if run.status == Status.QUEUED and run.retry_at and run.retry_at <= timezone.now():
                     revive(str(run.pk))
             if all(run.is_over for run in rows):
                 return sorted(rows, key=lambda run: ids.index(run.pk))

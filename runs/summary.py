@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -39,7 +42,12 @@ def as_dict(run: Run) -> dict[str, Any]:
 
 
 def url(run: Run) -> str:
-    """Return the address of the run's page."""
+    """Return the address of the run's page: on the server that is up with this data, unless ONESHOT_URL says where."""
+    if not os.environ.get("ONESHOT_URL"):
+        with contextlib.suppress(OSError):
+            address = (Path(settings.DATA_DIR) / "up.lock").read_text(encoding="utf-8").strip()
+            if address.startswith("http"):
+                return f"{address}{run.get_absolute_url()}"
     return f"{settings.SITE_URL}{run.get_absolute_url()}"
 
 

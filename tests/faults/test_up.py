@@ -43,6 +43,25 @@ def test_ctrl_c_ends_every_process_within_five_seconds_and_the_next_start_goes_o
         assert installation.wait_for_status(run["id"], "finished")["outcome"] == "unresolved"
 
 
+def test_a_command_that_waits_does_the_work_itself_when_up_has_ended(installation):
+    installation.start(workers=1)
+    import_demo_task(installation)
+    command = "sleep 3; echo done >> README.md"
+    waiting = threading.Thread(
+        target=lambda: ended.append(installation.json("run_task", "log-summary", *AGENT, command)), daemon=True
+    )
+    ended: list = []
+    waiting.start()
+    wait_for(lambda: installation.rows("SELECT id FROM runs_run WHERE status = 'running'"), "the run's start")
+    installation.interrupt()
+    waiting.join(60)
+    run = ended[0]["runs"][0]
+    assert (run["status"], run["outcome"]) == ("finished", "unresolved")
+
+
+AGENT = ("--agent", "command", "--command")
+
+
 def keep_reading(installation: Installation) -> None:
     """Poll a page as a browser does, until the server is gone."""
     try:

@@ -60,6 +60,7 @@ class Command(OneShotCommand):
             return self._supervise()
         finally:
             self._shut_down()
+            lock.truncate(0)
             lock.close()
 
     def _address(self, host: str, port: int) -> str:
