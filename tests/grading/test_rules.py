@@ -1,5 +1,9 @@
 """Only what was seen to pass has passed, and every other ending says whose turn it was."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 
 from runs.errors import Cancelled, InfraError, TaskError
@@ -290,7 +294,9 @@ def test_path(path):
 """
 
 
-def test_tests_named_after_files_have_one_id_wherever_the_repository_lies(plain_arena):
+def test_tests_named_after_files_have_one_id_wherever_the_repository_lies(plain_arena, monkeypatch):
+    # The system's Python may have no pytest; the one that runs this test has.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     arena = plain_arena({"test_a.py": NAMED_AFTER_FILES})
     grade = arena.grade(arena.version(), b"")
     assert [one.test_id for one in grade.results] == ["test_a::test_path[/work/test_a.py]"]

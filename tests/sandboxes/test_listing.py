@@ -54,7 +54,7 @@ def test_a_sandbox_is_found_by_its_labels(make, provider):
 
 
 @pytest.fixture
-def creator(kind, request):
+def creator(kind, provider, request):
     """Start another process that runs a command in a sandbox; give it and the sandbox's id, labels and sleeper."""
     image = request.getfixturevalue("docker_image" if kind == "docker" else "local_image")
     labels, nap = {"oneshot.run": str(uuid.uuid4())}, unique_sleep()
