@@ -254,6 +254,9 @@ class Run(models.Model):
     pass_to_pass_passed = models.IntegerField(null=True, blank=True)
     pass_to_pass_failed = models.IntegerField(null=True, blank=True)
     log_digest = models.CharField(max_length=64, blank=True)
+    session = models.ForeignKey(
+        "traces.Session", null=True, blank=True, on_delete=models.SET_NULL, related_name="runs", help_text="Its trace."
+    )
 
     objects = RunQuerySet.as_manager()
 

@@ -50,6 +50,14 @@ class Task(models.Model):
     current_version = models.ForeignKey(
         "TaskVersion", null=True, blank=True, on_delete=models.SET_NULL, related_name="current_of"
     )
+    session = models.ForeignKey(
+        "traces.Session",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="tasks",
+        help_text="The session it was captured from.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = TaskQuerySet.as_manager()
@@ -221,3 +229,61 @@ class Criterion(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class CaptureQuerySet(models.QuerySet["Capture"]):
+    def visible_to(self, user) -> CaptureQuerySet:
+        """Return what `user` may read and finish: the captures of the user's teams."""
+        return self.filter(team__in=Team.objects.of(user))
+
+
+class Capture(models.Model):
+    """Someone's work being recorded: a snapshot of the repository at its start, and in the end a task draft.
+
+    The snapshots are commits under private refs of the user's repository, refs/oneshot/captures/<id>/.
+    """
+
+    class Status(models.TextChoices):
+        OPEN = "open", "Open"
+        ENDED = "ended", "Ended"
+        DROPPED = "dropped", "Dropped"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="captures")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+    slug = models.CharField(max_length=120, unique=True, help_text="task_slug of the MCP tools: title and time stamp.")
+    title = models.CharField(max_length=300)
+    notes = models.TextField(blank=True)
+    summary = models.TextField(blank=True)
+    labels = models.JSONField(default=list, blank=True)
+    # Absolute path of the worktree's top, and of its git directory (of the worktree's own, for a linked one).
+    worktree = models.CharField(max_length=1000)
+    git_dir = models.CharField(max_length=1000)
+    head_commit = models.CharField(
+        max_length=64, blank=True, help_text="HEAD at the start; empty before a first commit."
+    )
+    branch = models.CharField(max_length=300, blank=True)
+    remote_urls = models.JSONField(default=list, blank=True)
+    start_commit = models.CharField(max_length=64, help_text="Private commit of the tree as it was at the start.")
+    end_commit = models.CharField(max_length=64, blank=True)
+    diff_digest = models.CharField(max_length=64, blank=True)
+    agent = models.CharField(max_length=40, blank=True, help_text="codex, claude_code, or empty for none.")
+    thread_id = models.CharField(max_length=200, blank=True)
+    detail = models.JSONField(
+        default=dict, blank=True, help_text="Small facts: readiness at the start, submodules, client."
+    )
+    task = models.ForeignKey(Task, null=True, blank=True, on_delete=models.SET_NULL, related_name="captures")
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = CaptureQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["status", "-started_at"], name="capture_status_newest"),
+            models.Index(fields=["worktree", "status"], name="capture_worktree"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug

@@ -43,6 +43,11 @@ def missing_codex() -> str:
     return "" if installation.find() else "The Codex CLI is not installed (npm install -g @openai/codex)"
 
 
+@cache
+def missing_claude() -> str:
+    return "" if shutil.which("claude") else "Claude Code is not installed (npm install -g @anthropic-ai/claude-code)"
+
+
 def chromium() -> str | None:
     """Return the browser that tests drive: $CHROMIUM, or one on PATH."""
     names = ("chromium", "chromium-browser", "google-chrome")
@@ -54,6 +59,7 @@ NEEDS = {
     "postgres": missing_postgres,
     "browser": missing_browser,
     "codex": missing_codex,
+    "claude": missing_claude,
 }
 
 
