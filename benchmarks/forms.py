@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from benchmarks.models import Board
-from oneshot.accounts.models import Team, Visibility
+from oneshot.accounts.models import Role, Team, Visibility
 from tasks.models import Task
 
 NAMED_AT_MOST = 3
@@ -36,7 +36,7 @@ class BoardForm(forms.Form):
         self.choosable = Task.objects.visible_to(user).filter(current_version__isnull=False).order_by("slug")
         self.options = list(self.choosable.values("slug", "title", "tags", "visibility", "team__name"))
         self.tag_counts = sorted(Counter(str(tag) for option in self.options for tag in option["tags"]).items())
-        self._field("team", forms.ModelChoiceField).queryset = Team.objects.of(user).order_by("name")
+        self._field("team", forms.ModelChoiceField).queryset = Team.objects.of(user, Role.MAINTAINER).order_by("name")
         self._field("tasks", forms.ModelMultipleChoiceField).queryset = self.choosable
         self._field("tags", forms.MultipleChoiceField).choices = [(tag, tag) for tag, _ in self.tag_counts]
         # Tasks of the board that this user may not read are neither shown nor taken off it.

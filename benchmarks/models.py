@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
-from oneshot.accounts.models import Team, Visibility
+from oneshot.accounts.models import Role, Team, Visibility
 from oneshot.ids import uuid7
 from runs.models import AgentConfig
 from tasks.models import Task, TaskVersion
@@ -20,7 +20,7 @@ class BoardQuerySet(models.QuerySet["Board"]):
         return self if user.is_superuser else self.filter(public | models.Q(team__in=Team.objects.of(user)))
 
     def editable_by(self, user) -> BoardQuerySet:
-        return self.filter(team__in=Team.objects.of(user))
+        return self.filter(team__in=Team.objects.of(user, Role.MAINTAINER))
 
 
 class Board(models.Model):

@@ -22,7 +22,7 @@ from benchmarks.listing import Listing
 from benchmarks.matrix import matrix
 from benchmarks.models import Board
 from benchmarks.standings import Standings, sort_rows, standings
-from oneshot.accounts.models import Team
+from oneshot.accounts.models import Role, Team
 from tasks.models import Task
 
 # How often a page asks for news: while runs are going, before the first one has ended, and else.
@@ -75,7 +75,7 @@ def board_list(request: HttpRequest) -> HttpResponse:
     )
     if not request.user.is_authenticated and not boards:
         return redirect_to_login(request.get_full_path())
-    may_create = Team.objects.of(request.user).exists()
+    may_create = Team.objects.of(request.user, Role.MAINTAINER).exists()
     return render(
         request, "benchmarks/board_list.html", {"boards": boards, "may_create": may_create, "nav": "leaderboard"}
     )

@@ -12,7 +12,7 @@ from django.db import models
 from django.utils import timezone
 
 from oneshot import store
-from oneshot.accounts.models import Team
+from oneshot.accounts.models import Role, Team
 from oneshot.ids import uuid7
 from runs.errors import LostClaim
 from tasks.models import Task, TaskVersion
@@ -180,8 +180,8 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self if user.is_superuser else self.filter(public | models.Q(team__in=Team.objects.of(user)))
 
     def editable_by(self, user) -> RunQuerySet:
-        """Return what `user` may cancel and repeat: the runs of the user's teams."""
-        return self.filter(team__in=Team.objects.of(user))
+        """Return what `user` may cancel and repeat."""
+        return self.filter(team__in=Team.objects.of(user, Role.MAINTAINER))
 
     def trials(self) -> RunQuerySet:
         """Return the runs that say something about an agent, without those that only validate a task."""

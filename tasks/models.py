@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from oneshot import store
-from oneshot.accounts.models import Team, Visibility
+from oneshot.accounts.models import Role, Team, Visibility
 from oneshot.ids import uuid7
 
 
@@ -22,9 +22,17 @@ class TaskQuerySet(models.QuerySet["Task"]):
             return self.filter(public)
         return self if user.is_superuser else self.filter(public | models.Q(team__in=Team.objects.of(user)))
 
-    def editable_by(self, user) -> TaskQuerySet:
-        """Return what `user` may change and run: the tasks of the user's teams."""
+    def answered_to(self, user) -> TaskQuerySet:
+        """Return the tasks whose reference and hidden tests `user` may read: those of the user's teams."""
         return self.filter(team__in=Team.objects.of(user))
+
+    def editable_by(self, user) -> TaskQuerySet:
+        """Return what `user` may curate: change, validate, label."""
+        return self.filter(team__in=Team.objects.of(user, Role.CURATOR))
+
+    def managed_by(self, user) -> TaskQuerySet:
+        """Return what `user` may publish, give to agents, and show to others."""
+        return self.filter(team__in=Team.objects.of(user, Role.MAINTAINER))
 
 
 class Task(models.Model):
@@ -233,8 +241,12 @@ class Criterion(models.Model):
 
 class CaptureQuerySet(models.QuerySet["Capture"]):
     def visible_to(self, user) -> CaptureQuerySet:
-        """Return what `user` may read and finish: the captures of the user's teams."""
+        """Return the captures of the user's teams."""
         return self.filter(team__in=Team.objects.of(user))
+
+    def editable_by(self, user) -> CaptureQuerySet:
+        """Return what `user` may finish or drop."""
+        return self.filter(team__in=Team.objects.of(user, Role.CURATOR))
 
 
 class Capture(models.Model):

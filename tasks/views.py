@@ -51,12 +51,14 @@ def task_detail(request: HttpRequest, slug: str) -> HttpResponse:
     """Show a task in its current version, or in the one that `?version=` names."""
     task = get_object_or_404(Task.objects.visible_to(request.user).select_related("team", "current_version"), slug=slug)
     version = _version(task, request.GET.get("version", ""))
-    may_edit = Task.objects.editable_by(request.user).filter(pk=task.pk).exists()
+    inside = Task.objects.answered_to(request.user).filter(pk=task.pk).exists()
     context: dict[str, Any] = {
         "task": task,
         "version": version,
         "versions": task.versions.defer("instructions").order_by("-number"),
-        "may_edit": may_edit,
+        "inside": inside,
+        "may_edit": Task.objects.editable_by(request.user).filter(pk=task.pk).exists(),
+        "may_manage": Task.objects.managed_by(request.user).filter(pk=task.pk).exists(),
         "nav": "tasks",
     }
     if version is not None:
@@ -70,7 +72,7 @@ def task_detail(request: HttpRequest, slug: str) -> HttpResponse:
             "rubric": rubric,
             "criteria": criteria,
             "rubric_kinds": facts.rubric_kinds(rubric, criteria),
-            **(_answers(version) if may_edit else {}),
+            **(_answers(version) if inside else {}),
         }
     return render(request, "tasks/task_detail.html", context)
 
@@ -98,16 +100,16 @@ def _version(task: Task, number: str) -> TaskVersion | None:
     return get_object_or_404(task.versions, number=int(number))
 
 
-def _editable_version(request: HttpRequest, slug: str, number: int) -> TaskVersion:
+def _version_with_answers(request: HttpRequest, slug: str, number: int) -> TaskVersion:
     """Return the version for members of its team; reference diff and hidden tests are nobody else's to read."""
-    task = get_object_or_404(Task.objects.editable_by(request.user), slug=slug)
+    task = get_object_or_404(Task.objects.answered_to(request.user), slug=slug)
     return get_object_or_404(task.versions, number=number)
 
 
 @require_GET
 def reference_diff(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """Send the reference diff as it is stored; to the page, `?file=` sends one long file of it as a fragment."""
-    version = _editable_version(request, slug, number)
+    version = _version_with_answers(request, slug, number)
     position = request.GET.get("file", "")
     if not request.headers.get("HX-Request"):
         return _plain(version.reference_diff(), f"{slug}-v{number}.diff")
@@ -120,7 +122,7 @@ def reference_diff(request: HttpRequest, slug: str, number: int) -> HttpResponse
 @require_GET
 def hidden_test(request: HttpRequest, slug: str, number: int, position: int) -> HttpResponse:
     """Send one hidden test: as a fragment to the page, as plain text to anyone else."""
-    version = _editable_version(request, slug, number)
+    version = _version_with_answers(request, slug, number)
     if position >= len(version.hidden_tests):
         raise Http404
     test = version.hidden_tests[position]
@@ -144,7 +146,7 @@ def _plain(data: bytes, filename: str) -> HttpResponse:
 @require_POST
 def task_visibility(request: HttpRequest, slug: str) -> HttpResponse:
     """Let everyone read a task and its runs, or only the team."""
-    task = get_object_or_404(Task.objects.editable_by(request.user), slug=slug)
+    task = get_object_or_404(Task.objects.managed_by(request.user), slug=slug)
     wanted = request.POST.get("visibility", "")
     if wanted in Visibility.values:
         set_visibility(task, wanted)

@@ -45,11 +45,19 @@ def make_superuser(username: str = "root", **fields: Any) -> User:
     return make_user(username, is_staff=True, is_superuser=True, **fields)
 
 
-def make_team(*, owner: User | None = None, member: User | None = None, **fields: Any) -> Team:
-    """Return a team, with an owner and a member where they are given."""
+def make_team(
+    *,
+    owner: User | None = None,
+    member: User | None = None,
+    curator: User | None = None,
+    viewer: User | None = None,
+    **fields: Any,
+) -> Team:
+    """Return a team with the people given, each in that role; `member` is a maintainer."""
     number = next(_numbers)
     team = Team.objects.create(**{"slug": f"team-{number}", "name": f"Team {number}"} | fields)
-    for user, role in ((owner, Role.OWNER), (member, Role.MEMBER)):
+    people = ((owner, Role.OWNER), (member, Role.MAINTAINER), (curator, Role.CURATOR), (viewer, Role.VIEWER))
+    for user, role in people:
         if user:
             Membership.objects.create(team=team, user=user, role=role)
     return team

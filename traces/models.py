@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-from oneshot.accounts.models import Team
+from oneshot.accounts.models import Role, Team
 from oneshot.ids import uuid7
 from traces import bodies
 
@@ -19,8 +19,8 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self if user.is_superuser else self.filter(public | models.Q(team__in=Team.objects.of(user)))
 
     def editable_by(self, user) -> SessionQuerySet:
-        """Return what `user` may remove or make tasks from: the sessions of the user's teams."""
-        return self.filter(team__in=Team.objects.of(user))
+        """Return what `user` may remove or make tasks from."""
+        return self.filter(team__in=Team.objects.of(user, Role.CURATOR))
 
 
 class Session(models.Model):

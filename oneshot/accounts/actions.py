@@ -50,7 +50,7 @@ def invite(*, team: Team, username: str, role: str) -> tuple[Membership, str]:
 
 @transaction.atomic
 def change_role(membership: Membership, role: str) -> None:
-    """Make a member an owner, or an owner a member. Raises LastOwner when no owner would be left."""
+    """Give a member another role. Raises LastOwner when no owner would be left."""
     if role != Role.OWNER:
         _keep_an_owner(membership)
     membership.role = role

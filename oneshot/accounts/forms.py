@@ -8,7 +8,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 
 from oneshot.accounts import pauses
-from oneshot.accounts.models import Role, Team, User
+from oneshot.accounts.models import ROLE_MEANINGS, Role, Team, User
 
 
 class LogInForm(AuthenticationForm):
@@ -104,4 +104,8 @@ class InviteForm(forms.Form):
         validators=[UnicodeUsernameValidator()],
         help_text="Someone who has no account yet gets one, with a first password that you pass on.",
     )
-    role = forms.ChoiceField(label="Role", choices=Role.choices, initial=Role.MEMBER)
+    role = forms.ChoiceField(
+        label="Role",
+        choices=[(role.value, f"{role.label}: {ROLE_MEANINGS[role]}") for role in Role],
+        initial=Role.CURATOR,
+    )

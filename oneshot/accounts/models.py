@@ -24,17 +24,21 @@ class Visibility(models.TextChoices):
 
 
 class TeamQuerySet(models.QuerySet["Team"]):
-    def of(self, user) -> "TeamQuerySet":
-        """Return the teams that `user` belongs to; all of them for a superuser, none for a stranger."""
+    def of(self, user, least: "Role | None" = None) -> "TeamQuerySet":
+        """Return the teams in which `user` has at least the role `least`; None means any role.
+
+        All of them for a superuser, none for a stranger.
+        """
         if not user.is_authenticated:
             return self.none()
-        return self if user.is_superuser else self.filter(memberships__user=user)
+        if user.is_superuser:
+            return self
+        roles = Role.from_(least) if least else Role.values
+        return self.filter(memberships__user=user, memberships__role__in=roles)
 
     def owned_by(self, user) -> "TeamQuerySet":
-        """Return the teams that `user` may invite to and rename; all of them for a superuser."""
-        if not user.is_authenticated:
-            return self.none()
-        return self if user.is_superuser else self.filter(memberships__user=user, memberships__role=Role.OWNER)
+        """Return the teams that `user` may invite to and rename."""
+        return self.of(user, Role.OWNER)
 
 
 class Team(models.Model):
@@ -53,16 +57,33 @@ class Team(models.Model):
 
 
 class Role(models.TextChoices):
+    """What a member may do; each role may do what those before it may."""
+
+    VIEWER = "viewer", "Viewer"
+    CURATOR = "curator", "Curator"
+    MAINTAINER = "maintainer", "Maintainer"
     OWNER = "owner", "Owner"
-    MEMBER = "member", "Member"
+
+    @classmethod
+    def from_(cls, least: str) -> list[str]:
+        """Return the roles from `least` on."""
+        return cls.values[cls.values.index(least) :]
+
+
+ROLE_MEANINGS = {
+    Role.VIEWER: "reads everything of the team",
+    Role.CURATOR: "edits tasks and rubrics, validates, labels",
+    Role.MAINTAINER: "publishes, waives, runs agents, judges, makes boards",
+    Role.OWNER: "invites, changes roles, renames",
+}
 
 
 class Membership(models.Model):
-    """A user's role in a team: members see and run, owners also invite, rename and delete."""
+    """A user's role in a team."""
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
-    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.VIEWER)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

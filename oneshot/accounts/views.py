@@ -140,7 +140,10 @@ def _show_team(
 ) -> HttpResponse:
     context = {
         "team": team,
-        "memberships": team.memberships.select_related("user").order_by("role", "user__username"),
+        "memberships": sorted(
+            team.memberships.select_related("user"),
+            key=lambda membership: (-Role.values.index(membership.role), membership.user.username),
+        ),
         "is_owner": Team.objects.owned_by(request.user).filter(pk=team.pk).exists(),
         "own": team.memberships.filter(user=request.user).first(),
         "rename": rename or TeamForm(instance=team),

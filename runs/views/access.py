@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from oneshot.accounts.models import Team
 from runs.models import AgentKind, Run
 from tasks.models import Task, TaskVersion
 
@@ -29,13 +30,18 @@ def may_edit(user: Any, run: Run) -> bool:
     return Run.objects.editable_by(user).filter(pk=run.pk).exists()
 
 
-def sees_answers(run: Run, *, editable: bool) -> bool:
+def is_inside(user: Any, run: Run) -> bool:
+    """Whether the reader is a member of the run's team, in whatever role."""
+    return Team.objects.of(user).filter(pk=run.team_id).exists()
+
+
+def sees_answers(run: Run, *, inside: bool) -> bool:
     """Whether the reader may see what would tell an agent the solution: reference, hidden tests and their output.
 
     Members of the team may; everybody may for the demo, whose answers come with OneShot. The runs of other public
     tasks are shown without them.
     """
-    return editable or run.team.is_demo
+    return inside or run.team.is_demo
 
 
 def sees_work(run: Run, *, answers: bool) -> bool:

@@ -16,7 +16,7 @@ from oneshot import diffs, store
 from runs.models import AgentKind, Run
 from runs.queries import FAULTS
 from runs.views import manifest, results
-from runs.views.access import may_edit, sees_answers, sees_work, visible_run
+from runs.views.access import is_inside, may_edit, sees_answers, sees_work, visible_run
 from runs.views.phases import phases_of
 
 # Attempts beside this one in the switcher; the rest is a link to the list.
@@ -51,12 +51,13 @@ def stamp(run: Run) -> str:
 
 
 def _status_context(request: HttpRequest, run: Run) -> dict[str, Any]:
-    editable = may_edit(request.user, run)
-    answers = sees_answers(run, editable=editable)
+    inside = is_inside(request.user, run)
+    answers = sees_answers(run, inside=inside)
     siblings, attempts = _siblings(request, run)
     return {
         "run": run,
-        "may_edit": editable,
+        "may_edit": may_edit(request.user, run),
+        "inside": inside,
         "answers": answers,
         "work": sees_work(run, answers=answers),
         "stamp": stamp(run),
@@ -90,7 +91,7 @@ def _rest_context(request: HttpRequest, run: Run, shown: dict[str, Any]) -> dict
         "groups": groups,
         "tests": sum(group.total for group in groups),
         "artifacts": [(row, results.is_text(row)) for row in run.artifacts.all()] if answers else [],
-        "manifest": manifest.rows(run, answers=answers, inside=shown["may_edit"]),
+        "manifest": manifest.rows(run, answers=answers, inside=shown["inside"]),
         "said": str(run.detail.get("final_message") or "") if shown["work"] else "",
         "shares": token_shares(run),
     }
@@ -164,7 +165,7 @@ def run_diff(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 def _digest_of(request: HttpRequest, run: Run, side: str) -> str:
-    answers = sees_answers(run, editable=may_edit(request.user, run))
+    answers = sees_answers(run, inside=is_inside(request.user, run))
     digest = ""
     if side == "run" and sees_work(run, answers=answers):
         digest = run.diff_digest
@@ -179,6 +180,6 @@ def _digest_of(request: HttpRequest, run: Run, side: str) -> str:
 def run_manifest(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Send the manifest as JSON."""
     run = visible_run(request, pk)
-    inside = may_edit(request.user, run)
-    document = manifest.as_json(run, answers=sees_answers(run, editable=inside), inside=inside)
+    inside = is_inside(request.user, run)
+    document = manifest.as_json(run, answers=sees_answers(run, inside=inside), inside=inside)
     return results.attachment(document.encode(), f"run-{run.pk}.json")

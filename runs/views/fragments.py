@@ -136,7 +136,7 @@ def _validation_context(request: HttpRequest, task: Task, version: TaskVersion) 
         "task": task,
         "version": version,
         "may_edit": editable,
-        "answers": editable or task.team.is_demo,
+        "answers": task.team.is_demo or Task.objects.answered_to(request.user).filter(pk=task.pk).exists(),
         "latest": latest,
         "going": going,
         "runs": runs,
@@ -174,7 +174,7 @@ def run_validate(request: HttpRequest, slug: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def run_new(request: HttpRequest, slug: str) -> HttpResponse:
     """Send the form that starts runs of the current version; on POST start them."""
-    task = get_object_or_404(Task.objects.editable_by(request.user).select_related("current_version"), slug=slug)
+    task = get_object_or_404(Task.objects.managed_by(request.user).select_related("current_version"), slug=slug)
     if task.current_version is None:
         raise Http404
     version = task.current_version

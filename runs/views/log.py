@@ -12,7 +12,7 @@ from oneshot.store import ContentMissing
 from oneshot.visible import without_colours
 from runs import logs
 from runs.models import Run
-from runs.views.access import may_edit, sees_answers, sees_work, visible_run
+from runs.views.access import is_inside, sees_answers, sees_work, visible_run
 from runs.views.results import attachment
 
 LINES = 500
@@ -25,7 +25,7 @@ ANSWERS = ("grade",)
 def _readable_run(request: HttpRequest, pk: UUID) -> tuple[Run, bool]:
     """Return the run, and whether the reader may see what the tests print."""
     run = visible_run(request, pk)
-    answers = sees_answers(run, editable=may_edit(request.user, run))
+    answers = sees_answers(run, inside=is_inside(request.user, run))
     if not sees_work(run, answers=answers):
         raise Http404
     return run, answers

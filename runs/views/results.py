@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 from oneshot import store
 from oneshot.visible import without_colours
 from runs.models import Artifact, Run, TestResult
-from runs.views.access import may_edit, sees_answers, visible_run
+from runs.views.access import is_inside, sees_answers, visible_run
 
 Group, Verdict = TestResult.Group, TestResult.Verdict
 
@@ -93,7 +93,7 @@ def test_groups(run: Run, *, with_lines: bool) -> list[TestGroup]:
 def run_tests(request: HttpRequest, pk: UUID, group: str) -> HttpResponse:
     """Send the lines of a group that the page left out: the passed ones after the `?after=`th."""
     run = visible_run(request, pk)
-    if group not in Group.values or not sees_answers(run, editable=may_edit(request.user, run)):
+    if group not in Group.values or not sees_answers(run, inside=is_inside(request.user, run)):
         raise Http404
     after = request.GET.get("after", "0")
     start = min(int(after), 1_000_000) if after.isascii() and after.isdigit() else 0
@@ -115,7 +115,7 @@ def _in_order(run: Run, group: str) -> QuerySet[TestResult]:
 def test_output(request: HttpRequest, pk: UUID, result: int) -> HttpResponse:
     """Send what one test printed and why it failed, as a fragment."""
     run = visible_run(request, pk)
-    if not sees_answers(run, editable=may_edit(request.user, run)):
+    if not sees_answers(run, inside=is_inside(request.user, run)):
         raise Http404
     row = get_object_or_404(run.test_results, pk=result)
     output = stored_text(row.output_digest)
@@ -138,7 +138,7 @@ def stored_text(digest: str, most: int = LONGEST_OUTPUT) -> str:
 
 def _artifact(request: HttpRequest, pk: UUID, artifact: int) -> Artifact:
     run = visible_run(request, pk)
-    if not sees_answers(run, editable=may_edit(request.user, run)):
+    if not sees_answers(run, inside=is_inside(request.user, run)):
         raise Http404
     return get_object_or_404(run.artifacts, pk=artifact)
 

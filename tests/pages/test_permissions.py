@@ -131,7 +131,7 @@ EXPECTED: dict[str, Route] = {
     "team-list": Route(SIGNED_IN),
     "team-detail": Route("302 404 200 200 200", of_team),
     "team-rename": Route("302 404 404 302 302", of_team, "post", {"name": "Renamed"}),
-    "team-invite": Route("302 404 404 302 302", of_team, "post", {"username": "outsider", "role": "member"}),
+    "team-invite": Route("302 404 404 302 302", of_team, "post", {"username": "outsider", "role": "curator"}),
     "member-role": Route("302 404 404 302 302", of_member, "post", {"role": "owner"}),
     "member-remove": Route("302 404 302 302 302", of_member, "post"),
     # tasks

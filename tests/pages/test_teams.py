@@ -18,7 +18,7 @@ def owner() -> User:
 
 @pytest.fixture
 def member() -> User:
-    return make_user("member")
+    return make_user("viewer")
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_known_name_is_added_without_a_password(owners: Client, team: Team) ->
 
 
 def test_a_new_name_gets_an_account_and_a_password_that_is_shown_once(owners: Client, team: Team) -> None:
-    response = owners.post("/teams/payments/invite/", {"username": "newcomer", "role": "member"})
+    response = owners.post("/teams/payments/invite/", {"username": "newcomer", "role": "viewer"})
     password = re.search(r'id="first-password">([^<]+)<', response.content.decode())
     newcomer = User.objects.get(username="newcomer")
     assert password is not None
@@ -84,9 +84,9 @@ def test_a_new_name_gets_an_account_and_a_password_that_is_shown_once(owners: Cl
     assert password[1] not in owners.get("/teams/payments/").content.decode()
 
 
-@pytest.mark.parametrize("username", ["member", "not a name!", ""])
+@pytest.mark.parametrize("username", ["viewer", "not a name!", ""])
 def test_an_invitation_that_cannot_be_says_why(owners: Client, username: str) -> None:
-    response = owners.post("/teams/payments/invite/", {"username": username, "role": "member"})
+    response = owners.post("/teams/payments/invite/", {"username": username, "role": "viewer"})
     assert response.status_code == 400
     assert 'id="id_username_error"' in response.content.decode()
 
@@ -118,7 +118,7 @@ def test_a_member_may_not_remove_another(client: Client, team: Team, member: Use
 
 def test_the_last_owner_can_neither_leave_nor_step_down(owners: Client, team: Team, owner: User) -> None:
     own = membership(team, owner)
-    for url, data in (("remove", {}), ("role", {"role": "member"})):
+    for url, data in (("remove", {}), ("role", {"role": "viewer"})):
         body = owners.post(f"/teams/payments/members/{own.pk}/{url}/", data, follow=True).content.decode()
         assert "is the last owner of Payments. Make someone else an owner first." in body
     assert membership(team, owner).role == Role.OWNER
@@ -126,15 +126,15 @@ def test_the_last_owner_can_neither_leave_nor_step_down(owners: Client, team: Te
 
 def test_an_owner_may_step_down_once_there_is_another(owners: Client, team: Team, owner: User, member: User) -> None:
     owners.post(f"/teams/payments/members/{membership(team, member).pk}/role/", {"role": "owner"})
-    owners.post(f"/teams/payments/members/{membership(team, owner).pk}/role/", {"role": "member"})
-    assert membership(team, owner).role == Role.MEMBER
+    owners.post(f"/teams/payments/members/{membership(team, owner).pk}/role/", {"role": "viewer"})
+    assert membership(team, owner).role == Role.VIEWER
     assert membership(team, member).role == Role.OWNER
 
 
 def test_a_role_that_does_not_exist_changes_nothing(owners: Client, team: Team, member: User) -> None:
     url = f"/teams/payments/members/{membership(team, member).pk}/role/"
     assert "king is no role" in owners.post(url, {"role": "king"}, follow=True).content.decode()
-    assert membership(team, member).role == Role.MEMBER
+    assert membership(team, member).role == Role.MAINTAINER
 
 
 def test_renaming_keeps_the_address(owners: Client, team: Team) -> None:
@@ -147,3 +147,16 @@ def test_a_members_page_of_another_team_is_not_found(owners: Client, team: Team)
     other = make_team(owner=make_user("other"))
     stranger = other.memberships.get()
     assert owners.post(f"/teams/payments/members/{stranger.pk}/remove/").status_code == 404
+
+
+def test_each_role_may_do_what_those_before_it_may(team: Team, member: User) -> None:
+    allowed = {}
+    for role in Role:
+        Membership.objects.filter(team=team, user=member).update(role=role)
+        allowed[role.value] = [least.value for least in Role if Team.objects.of(member, least).exists()]
+    assert allowed == {
+        "viewer": ["viewer"],
+        "curator": ["viewer", "curator"],
+        "maintainer": ["viewer", "curator", "maintainer"],
+        "owner": ["viewer", "curator", "maintainer", "owner"],
+    }
