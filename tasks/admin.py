@@ -125,3 +125,7 @@ class RubricAdmin(ReadOnlyAdmin):
 
 def _document(value: Any) -> SafeString:
     return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)[:20_000])
+
+
+# Registers the pages of curation.
+from tasks.curation import admin as _curation  # noqa: E402, F401

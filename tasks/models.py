@@ -66,6 +66,11 @@ class Task(models.Model):
         related_name="tasks",
         help_text="The session it was captured from.",
     )
+    # Who curates it now; free again when nothing has changed for a while (tasks/curation/claims.py).
+    claimed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="claimed_tasks"
+    )
+    claimed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = TaskQuerySet.as_manager()
@@ -129,6 +134,11 @@ class TaskVersion(models.Model):
     pass_to_pass_count = models.PositiveIntegerField(null=True, blank=True)
     excluded_count = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+    published_at = models.DateTimeField(null=True, blank=True)
+    published_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="published_versions"
+    )
 
     class Meta:
         ordering = ["task", "number"]
@@ -214,6 +224,11 @@ class Rubric(models.Model):
         return f"rubric {self.number} of {self.task.slug}"
 
 
+def default_evidence() -> list[str]:
+    """Return what a judge sees when a criterion does not say; what the agent tells about itself persuades too well."""
+    return ["diff", "tests"]
+
+
 class Criterion(models.Model):
     """One question of a rubric."""
 
@@ -230,6 +245,8 @@ class Criterion(models.Model):
     weight = models.DecimalField(max_digits=8, decimal_places=4)
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.IMPORTANT)
     checks = models.JSONField(default=list, blank=True)
+    # What the judge may see of a run: "diff", "tests", "trajectory", "final_message".
+    sees = models.JSONField(default=default_evidence, blank=True)
 
     class Meta:
         ordering = ["rubric", "position"]
@@ -299,3 +316,20 @@ class Capture(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+
+# Registered with the app, and thereby known to migrations.
+from tasks.curation.models import CurationDraft, DraftEdit, Finding, Review  # noqa: E402
+
+__all__ = [
+    "Capture",
+    "Criterion",
+    "CurationDraft",
+    "DraftEdit",
+    "Finding",
+    "Network",
+    "Review",
+    "Rubric",
+    "Task",
+    "TaskVersion",
+]
