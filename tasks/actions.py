@@ -206,7 +206,10 @@ class _Storing:
             if task.current_version_id == version.pk:
                 task.title, task.tags = self.draft.title, self.draft.tags
                 task.save(update_fields=["title", "tags", "current_version"])
-            self._rubric(task)
+            known = task.rubrics.exists()
+            rubric, made = store_rubric(task, self.draft, by=self.by)
+            if known and made and rubric:
+                self.notes.append(Problem("tb_meta.json", "evaluation.rubrics", "", f"new rubric {rubric.number}"))
         return ImportResult(path=path, result=result, slug=task.slug, version=version.number, notes=self.notes)
 
     def _content(self) -> dict[str, Any]:
@@ -257,26 +260,33 @@ class _Storing:
             self.notes.append(Problem("", "", "", message))
         return version
 
-    def _rubric(self, task: Task) -> None:
-        digest = self.draft.rubric_digest()
-        if not digest or task.rubrics.filter(digest=digest).exists():
-            return
-        number = (task.rubrics.aggregate(last=Max("number"))["last"] or 0) + 1
-        rubric = Rubric.objects.create(task=task, number=number, digest=digest, created_by=self.by)
-        Criterion.objects.bulk_create(
-            Criterion(
-                rubric=rubric,
-                position=position,
-                key=criterion.key,
-                text=criterion.text,
-                weight=criterion.weight,
-                kind=criterion.kind,
-                checks=list(criterion.checks),
-            )
-            for position, criterion in enumerate(self.draft.criteria)
+
+def store_rubric(task: Task, draft: TaskDraft, *, by: User | None) -> tuple[Rubric | None, bool]:
+    """Keep the draft's criteria as the task's next rubric, unless it has one of just this content.
+
+    Returns the rubric, None for a draft without criteria, and whether it was made now.
+    """
+    digest = draft.rubric_digest()
+    if not digest:
+        return None, False
+    if same := task.rubrics.filter(digest=digest).first():
+        return same, False
+    number = (task.rubrics.aggregate(last=Max("number"))["last"] or 0) + 1
+    rubric = Rubric.objects.create(task=task, number=number, digest=digest, created_by=by)
+    Criterion.objects.bulk_create(
+        Criterion(
+            rubric=rubric,
+            position=position,
+            key=criterion.key,
+            text=criterion.text,
+            weight=criterion.weight,
+            kind=criterion.kind,
+            checks=list(criterion.checks),
+            **({"sees": list(criterion.sees)} if criterion.sees else {}),
         )
-        if number > 1:
-            self.notes.append(Problem("tb_meta.json", "evaluation.rubrics", "", f"new rubric {number}"))
+        for position, criterion in enumerate(draft.criteria)
+    )
+    return rubric, True
 
 
 def _test_row(test: DraftFile) -> dict[str, Any]:

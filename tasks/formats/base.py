@@ -40,6 +40,8 @@ class DraftCriterion:
     weight: Decimal
     kind: str = "important"
     checks: tuple[str, ...] = ()
+    # What a judge may see; empty for what it sees when nothing is said.
+    sees: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -108,7 +110,10 @@ class TaskDraft:
         """Return the sha256 of the criteria in their order; "" without any."""
         if not self.criteria:
             return ""
-        rows = [[c.key, c.text, f"{c.weight:.4f}", c.kind, list(c.checks)] for c in self.criteria]
+        rows = [
+            [c.key, c.text, f"{c.weight:.4f}", c.kind, list(c.checks), *([list(c.sees)] if c.sees else [])]
+            for c in self.criteria
+        ]
         return _sha256(canonical(rows))
 
 
