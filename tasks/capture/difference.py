@@ -1,0 +1,58 @@
+"""What changed between two snapshots, as a diff that is tried before anyone relies on it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from tasks.capture.errors import CaptureError
+from tasks.capture.worktree import Worktree
+
+DIFF_TREE = [
+    *("diff-tree", "-r", "-p", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv"),
+    *("--src-prefix=a/", "--dst-prefix=b/", "-U3", "--inter-hunk-context=0", "--ignore-submodules=none"),
+]
+
+
+def reference_diff(worktree: Worktree, start: str, end: str) -> bytes:
+    """Return the diff that makes the tree `end` out of the tree `start`; b"" when they are equal.
+
+    Ids of commits or trees. It has been applied to `start` and gave `end`. Raises CaptureError when none does.
+    """
+    for renames in ("-M", "--no-renames"):
+        diff = worktree.must([*DIFF_TREE, renames, start, end])
+        made, why = tree_after(worktree, start, [diff])
+        if made == worktree.must(["rev-parse", "--verify", f"{end}^{{tree}}"]).decode().strip():
+            return diff
+    raise CaptureError(
+        f"The change from {start[:12]} to {end[:12]} cannot be written as a diff that applies. {why}".strip()
+    )
+
+
+def touched_files(worktree: Worktree, start: str, end: str) -> list[str]:
+    """Return the paths that differ, sorted; both of a rename."""
+    words = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", "--ignore-submodules=none", start, end]
+    listed = worktree.must(words).split(b"\0")
+    return sorted(path.decode("utf-8", "replace") for path in listed if path)
+
+
+def tree_after(worktree: Worktree, start: str, diffs: list[bytes]) -> tuple[str, str]:
+    """Return (the tree that the diffs make of `start` one after the other, ""), or ("", what git says against it).
+
+    Objects are made in a place of their own, which is gone afterwards.
+    """
+    with tempfile.TemporaryDirectory(prefix="oneshot-apply-") as directory:
+        scratch = Path(directory)
+        (scratch / "objects").mkdir()
+        env = {
+            "GIT_INDEX_FILE": str(scratch / "index"),
+            "GIT_OBJECT_DIRECTORY": str(scratch / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(worktree.common_dir / "objects"),
+        }
+        worktree.must(["read-tree", start], env=env)
+        for diff in diffs:
+            if diff.strip():
+                applied = worktree.run(["apply", "--cached", "--whitespace=nowarn", "-"], env=env, stdin=diff)
+                if not applied.ok:
+                    return "", " ".join(applied.stderr.split())[:400]
+        return worktree.must(["write-tree", "--missing-ok"], env=env).decode().strip(), ""
