@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from runs import agents
+from runs.agents import npm
 from runs.agents.base import Assignment
-from runs.agents.codex import installation
+from runs.agents.codex.installation import CODEX
 from runs.errors import AgentError, InfraError
 from runs.models import AgentConfig
 from runs.relay import open_door
@@ -224,7 +225,7 @@ def test_a_setting_that_codex_does_not_take_is_the_configurations_fault(sandbox)
 def test_a_codex_that_is_not_there_is_told_with_the_mend(monkeypatch, settings, tmp_path):
     settings.DATA_DIR = tmp_path
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(installation, "_npm_root", lambda: "")
+    monkeypatch.setattr(npm, "global_root", lambda: "")
     agent = agents.load(AgentConfig(kind="codex", name="codex", version="9.9.9"))
     assert "npm install -g @openai/codex" in agent.check()
     with pytest.raises(AgentError, match="without npm it cannot be installed"):
@@ -232,13 +233,13 @@ def test_a_codex_that_is_not_there_is_told_with_the_mend(monkeypatch, settings, 
 
 
 def test_it_is_found_by_its_directory_and_by_version(monkeypatch, settings, tmp_path):
-    found = installation.find()
+    found = CODEX.find()
     assert found is not None
     assert (found.root / "bin" / "codex-code-mode-host").is_file()
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(installation, "_npm_root", lambda: "")
+    monkeypatch.setattr(npm, "global_root", lambda: "")
     settings.DATA_DIR = tmp_path
-    assert installation.find() is None
+    assert CODEX.find() is None
     settings.CODEX_HOME_DIR = str(found.root)
-    assert installation.find(found.version) == found
-    assert installation.find("0.0.1") is None
+    assert CODEX.find(found.version) == found
+    assert CODEX.find("0.0.1") is None

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from runs.agents.codex import installation
+from runs.agents import npm as npm_packages
+from runs.agents.codex.installation import CODEX, TARGETS
 from runs.errors import AgentError, InfraError
 
 NPM = """#!/bin/sh
@@ -35,17 +36,17 @@ def npm(tmp_path, monkeypatch, settings):
     """Put the script first on an otherwise usual PATH without Codex; return how often it was called for what."""
     settings.DATA_DIR, settings.CODEX_HOME_DIR = tmp_path / "data", ""
     calls = tmp_path / "calls"
-    cpu = installation.CPUS[os.uname().machine]
+    cpu = npm_packages.CPUS[os.uname().machine]
     script = tmp_path / "npm"
-    script.write_text(NPM.format(calls=calls, cpu=cpu, target=installation.TARGETS[cpu]))
+    script.write_text(NPM.format(calls=calls, cpu=cpu, target=TARGETS[cpu]))
     script.chmod(0o755)
-    usual = installation.shutil.which
+    usual = npm_packages.shutil.which
 
     def which(name):
         return {"npm": str(script), "codex": None}.get(name, usual(name))
 
-    monkeypatch.setattr(installation.shutil, "which", which)
-    monkeypatch.setattr(installation, "_npm_root", lambda: "")
+    monkeypatch.setattr(npm_packages.shutil, "which", which)
+    monkeypatch.setattr(npm_packages, "global_root", lambda: "")
     return lambda what: sum(line.startswith(what) for line in calls.read_text().splitlines())
 
 
@@ -54,9 +55,9 @@ def quiet(source, text):
 
 
 def test_many_who_ask_at_once_install_it_once(npm):
-    assert installation.problem("1.2.3") == ""
+    assert CODEX.problem("1.2.3") == ""
     with ThreadPoolExecutor(3) as pool:
-        found = set(pool.map(lambda _: installation.obtain("1.2.3", quiet), range(3)))
+        found = set(pool.map(lambda _: CODEX.obtain("1.2.3", quiet), range(3)))
     assert [one.version for one in found] == ["1.2.3"]
     assert npm("install") == 1
     # The sandbox's user is another one: what a strict umask hid can be read by all.
@@ -64,16 +65,16 @@ def test_many_who_ask_at_once_install_it_once(npm):
 
 
 def test_each_version_has_its_own_place(npm):
-    first, second = (installation.obtain(version, quiet) for version in ("1.2.3", "1.10.0"))
+    first, second = (CODEX.obtain(version, quiet) for version in ("1.2.3", "1.10.0"))
     assert first.root != second.root
-    assert installation.find("1.2.3") == first
-    assert installation.newest_version() == "1.10.0"
+    assert CODEX.find("1.2.3") == first
+    assert CODEX.newest_version() == "1.10.0"
     assert npm("view") == 0
 
 
 def test_without_one_the_newest_of_npm_is_named(npm):
-    assert installation.newest_version() == "1.2.3"
-    assert installation.find() is None
+    assert CODEX.newest_version() == "1.2.3"
+    assert CODEX.find() is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_without_one_the_newest_of_npm_is_named(npm):
 )
 def test_what_goes_wrong_is_told_and_leaves_nothing_behind(npm, settings, version, error, says):
     with pytest.raises(error, match=says):
-        installation.obtain(version, quiet)
+        CODEX.obtain(version, quiet)
     assert [path.name for path in (settings.DATA_DIR / "agents" / "codex").glob("*") if path.name != ".lock"] == []
 
 
@@ -99,4 +100,4 @@ def test_a_package_for_another_system_is_left_alone(npm, tmp_path, settings):
         (root / "bin" / "codex").write_text("")
         (root / "codex-package.json").write_text(f'{{"version": "{version}", "target": "{target}"}}')
         settings.CODEX_HOME_DIR = str(root)
-        assert installation.find() is None
+        assert CODEX.find() is None

@@ -4,7 +4,7 @@ import pytest
 
 from runs import agents
 from runs.agents import registry
-from runs.agents.codex import installation
+from runs.agents.npm import Installation, NativePackage
 from runs.errors import AgentError
 from runs.models import AgentConfig
 
@@ -109,7 +109,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 @pytest.mark.django_db
 def test_options_make_a_codex_with_its_version(monkeypatch):
-    monkeypatch.setattr(installation, "find", lambda version="": installation.Installation(root=None, version="1.2.3"))
+    monkeypatch.setattr(NativePackage, "find", lambda self, version="": Installation(root=None, version="1.2.3"))
     config = agents.from_options(
         "codex", model="gpt-x", effort="high", base_url="http://127.0.0.1:9/v1", key_env="LOCAL_API_KEY"
     )

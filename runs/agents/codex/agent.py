@@ -9,10 +9,12 @@ from typing import Any
 
 from runs.agents import settings as reading
 from runs.agents.base import Assignment, Ending, Log, ModelNeed
-from runs.agents.codex import installation, invocation
+from runs.agents.codex import invocation
 from runs.agents.codex.events import Events, model_of_rollouts, tokens_of_rollouts
+from runs.agents.codex.installation import CODEX
 from runs.agents.codex.verdict import conclude
 from runs.agents.lines import LoggedOutput
+from runs.agents.npm import Installation
 from runs.agents.service import count, need_of
 from runs.agents.settings import Setting, read_settings
 from runs.errors import InfraError
@@ -74,13 +76,13 @@ class CodexAgent:
     @staticmethod
     def default_version() -> str:
         """Return the version that a configuration without one gets. Raises AgentError with the mend."""
-        return installation.newest_version()
+        return CODEX.newest_version()
 
     def check(self) -> str:
-        return installation.problem(self.config.version)
+        return CODEX.problem(self.config.version)
 
     def prepare(self, log: Log) -> None:
-        installation.obtain(self.config.version, log)
+        CODEX.obtain(self.config.version, log)
 
     def mounts(self) -> Sequence[Mount]:
         return [Mount(source=self._installed().root, target=TARGET)]
@@ -118,8 +120,8 @@ class CodexAgent:
         errors.end()
         return self._ending(sandbox, result, events, assignment, codex_home, timeout_s, log)
 
-    def _installed(self) -> installation.Installation:
-        return installation.obtain(self.config.version, lambda source, text: None)
+    def _installed(self) -> Installation:
+        return CODEX.obtain(self.config.version, lambda source, text: None)
 
     def _environment(self, codex_home: str, instructions: str, assignment: Assignment) -> dict[str, str]:
         return {
