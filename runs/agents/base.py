@@ -11,7 +11,7 @@ from runs.models import AgentConfig
 from runs.sandboxes.base import Mount, Sandbox
 
 if TYPE_CHECKING:
-    from runs.relay.usage import ModelUse
+    from traces.proxy.wire.usage import ModelUse
 
 
 @dataclass(frozen=True, kw_only=True)

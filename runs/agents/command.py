@@ -15,8 +15,8 @@ from runs.agents.service import count, need_of, outcome_of, raise_if_nothing_was
 from runs.agents.settings import Setting, read_settings
 from runs.errors import AgentError, InfraError
 from runs.models import AgentConfig, Outcome
-from runs.relay.usage import count_of
 from runs.sandboxes.base import ExecResult, Mount, Sandbox
+from traces.proxy.wire.usage import count_of
 
 OWN_DIR = ".oneshot"
 SETUP_TIMEOUT_S = 600.0

@@ -9,7 +9,7 @@ from runs.agents.base import Ending, ModelNeed
 from runs.agents.settings import OPENAI_KEY, OPENAI_URL
 from runs.errors import AgentError, InfraError
 from runs.models import Outcome
-from runs.relay.usage import Failure, ModelUse
+from traces.proxy.wire.usage import Failure, ModelUse
 
 MENDS = {
     401: "The service does not accept the key: check the value of {key_env}.",

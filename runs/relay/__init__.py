@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from runs.agents.base import Log, ModelNeed
 from runs.relay.server import Relay
-from runs.relay.usage import Failure, ModelUse
+from traces.proxy.wire.usage import Failure, ModelUse
 
 __all__ = ["Failure", "ModelUse", "Relay", "open_door"]
 

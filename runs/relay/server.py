@@ -21,8 +21,8 @@ from django.conf import settings
 from runs.agents.base import Log, ModelNeed
 from runs.errors import AgentError, InfraError
 from runs.relay.upstream import Upstream, key_of, trust, upstream_of
-from runs.relay.usage import BUDGET_CODE, HUNG_UP_CODE, AnswerReader, Failure, ModelUse, failure_of_body
 from runs.sandboxes.base import Door
+from traces.proxy.wire.usage import BUDGET_CODE, HUNG_UP_CODE, AnswerReader, Failure, ModelUse, failure_of_body
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runs.agents.codex.events import Events, model_of_rollouts, tokens_of_rollouts
 from runs.agents.codex.invocation import toml
-from runs.relay.usage import AnswerReader
+from traces.proxy.wire.usage import AnswerReader
 
 
 def record(response, thread="t", **usage):

@@ -13,9 +13,9 @@ import pytest
 from runs.agents.base import ModelNeed
 from runs.errors import AgentError, InfraError
 from runs.relay import open_door
-from runs.relay.usage import ModelUse
 from tests.servers.responses import Step, http_error, refuse, say, scripted_responses
 from tests.servers.upstream import Exchange, upstream
+from traces.proxy.wire.usage import ModelUse
 
 KEY = "sk-the-real-key-0123456789"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from runs.agents.base import Log
 from runs.agents.lines import Lines
-from runs.relay.usage import Tokens, count_of
+from traces.proxy.wire.usage import Tokens, count_of
 
 MAX_EVENT_BYTES = 4_000_000
 MAX_TEXT = 20_000

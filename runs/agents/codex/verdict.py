@@ -10,8 +10,8 @@ from runs.agents.lines import last_line, tail
 from runs.agents.service import outcome_of, raise_if_nothing_was_tried
 from runs.errors import AgentError
 from runs.models import Outcome
-from runs.relay.usage import Failure, ModelUse
 from runs.sandboxes.base import ExecResult
+from traces.proxy.wire.usage import Failure, ModelUse
 
 # What Codex makes of an HTTP error; its own words hide the rest, which only the relay knows.
 STATUS = re.compile(r"(?:unexpected|last) status:? (\d{3})")

@@ -1,6 +1,7 @@
-"""What passed through a run's relay: answers, tokens, failures. Pure reading of bytes; nothing here opens a socket.
+"""What passes between a client and a model service: answers, tokens, failures. Pure reading; nothing opens a socket.
 
-The agent cannot reach this record, so it is what a run's tokens and the fault of its service are read from.
+Reads OpenAI's Responses and Chat Completions APIs and Anthropic's Messages API, whole answers and streams. The agent
+cannot reach this record, so it is what a run's tokens and the fault of its service are read from.
 """
 
 from __future__ import annotations
@@ -23,17 +24,24 @@ _TELLING = (
     b'"content_filter"',
     b'"usage"',
     b'"error"',
+    b'"message_stop"',
 )
 _COUNT_LIMIT = 10**12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """Tokens of one answer. `input` includes the cached ones, as the services count them. None is unknown."""
+    """Tokens of one answer, counted alike for every service. None is unknown.
+
+    `input` includes those read from the service's cache (`cached`) and those written to it (`cache_write`);
+    `output` includes those of reasoning.
+    """
 
     input: int | None
     cached: int | None
     output: int | None
+    cache_write: int | None = None
+    reasoning: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +58,11 @@ class Failure:
 
         Refused is said conservatively: only where the service itself says that its policy stopped the request.
         """
-        if self.code == BUDGET_CODE:
+        if self.code in (BUDGET_CODE, COST_CODE):
             return "budget"
         if self.code in _POLICY_CODES or (self.code == "invalid_prompt" and _POLICY_WORDS.search(self.message)):
             return "refused"
-        if self.code in _OWN_CODES:
+        if self.code in _OWN_CODES or (self.status == 400 and _TOO_LONG_WORDS.search(self.message)):
             return "request"
         if self.code == "insufficient_quota" or self.status in (401, 402, 403, 404, 405, 422):
             return "set-up"
@@ -68,12 +76,22 @@ class Failure:
 
 
 BUDGET_CODE = "oneshot_token_limit"
+COST_CODE = "oneshot_cost_limit"
 HUNG_UP_CODE = "agent_hung_up"
 _POLICY_CODES = {"content_filter", "content_policy_violation", "cyber_policy", "policy_violation"}
 _POLICY_WORDS = re.compile(r"usage polic|safety|flagged|violat", re.IGNORECASE)
-_PASSING_CODES = {"server_error", "rate_limit_exceeded", "server_is_overloaded", "slow_down", "stream_broken"}
+_PASSING_CODES = {
+    *("server_error", "rate_limit_exceeded", "server_is_overloaded", "slow_down", "stream_broken"),
+    # Anthropic's
+    *("overloaded_error", "api_error", "rate_limit_error", "timeout_error"),
+}
 # A 400 that says something about this one request, not about the configuration.
-_OWN_CODES = {HUNG_UP_CODE, "context_length_exceeded", "max_output_tokens", "string_above_max_length", "too_large"}
+_OWN_CODES = {
+    *(HUNG_UP_CODE, "context_length_exceeded", "max_output_tokens", "string_above_max_length", "too_large"),
+    "request_too_large",
+}
+# Anthropic has no code of its own for a conversation that has outgrown the model.
+_TOO_LONG_WORDS = re.compile(r"prompt is too long|exceed(?:s|ed)? (?:the )?context", re.IGNORECASE)
 
 
 class ModelUse:
@@ -88,7 +106,9 @@ class ModelUse:
         self.uncounted = 0
         self.input: int | None = None
         self.cached: int | None = None
+        self.cache_write: int | None = None
         self.output: int | None = None
+        self.reasoning: int | None = None
         # The newest last. `last_failure` is None when the last request was answered well.
         self.failures: deque[Failure] = deque(maxlen=50)
         self.last_failure: Failure | None = None
@@ -133,7 +153,9 @@ class ModelUse:
                 return
             self.input = _sum(self.input, answer.tokens.input)
             self.cached = _sum(self.cached, answer.tokens.cached)
+            self.cache_write = _sum(self.cache_write, answer.tokens.cache_write)
             self.output = _sum(self.output, answer.tokens.output)
+            self.reasoning = _sum(self.reasoning, answer.tokens.reasoning)
 
 
 def _sum(total: int | None, more: int | None) -> int | None:
@@ -142,11 +164,17 @@ def _sum(total: int | None, more: int | None) -> int | None:
 
 @dataclass(kw_only=True)
 class Answer:
-    """What one answer of a model said about itself."""
+    """What one answer of a model said about itself. "" and None are unknown."""
 
     tokens: Tokens | None = None
     refused: bool = False
     failure: Failure | None = None
+    response_id: str = ""
+    model: str = ""
+    # How the service calls the end: completed, incomplete, end_turn, tool_use, stop …
+    stop_reason: str = ""
+    # The service's own words on usage, as far as they have come.
+    usage: dict[str, Any] | None = None
 
 
 @dataclass
@@ -158,6 +186,8 @@ class AnswerReader:
     is_generation: bool = True
     answer: Answer = field(default_factory=Answer)
     _line: bytearray = field(default_factory=bytearray)
+    # How many events of a stream have come.
+    events: int = 0
     _too_long: bool = False
     _ended: bool = False
 
@@ -211,11 +241,17 @@ class AnswerReader:
             # Only the last event is ever that long: it repeats the whole answer.
             self._ended = True
         elif line.startswith(b"data:"):
+            self.events += 1
             data = line[5:].strip()
             if data == b"[DONE]":
                 self._ended = True
             elif any(mark in data for mark in _TELLING) and (event := _parsed(data)):
                 self._read_event(event)
+
+    def read_event(self, event: dict[str, Any]) -> None:
+        """Take an event that came by another way than a stream of lines, such as a WebSocket."""
+        self.events += 1
+        self._read_event(event)
 
     def _read_event(self, event: dict[str, Any]) -> None:
         kind = event.get("type")
@@ -228,18 +264,43 @@ class AnswerReader:
         elif kind == "error" or (kind is None and isinstance(event.get("error"), dict)):
             self._ended = True
             self.answer.failure = failure_of(event.get("error") or event, status=200)
+        elif kind == "message_start" and isinstance(event.get("message"), dict):
+            self._read_response(event["message"])
+        elif kind == "message_delta":
+            self._read_delta(event)
+        elif kind == "message_stop":
+            self._ended = True
         elif kind is None:
             self._read_response(event)
 
+    def _read_delta(self, event: dict[str, Any]) -> None:
+        """Read how a message of Anthropic's ends; its counts are sums so far and complete those of the start."""
+        delta = event.get("delta")
+        self._read_response(
+            {
+                **(delta if isinstance(delta, dict) else {}),
+                "usage": {**(self.answer.usage or {}), **_known(event.get("usage"))},
+            }
+        )
+
     def _read_response(self, response: dict[str, Any]) -> None:
+        answer = self.answer
         if tokens := tokens_of(response.get("usage")):
-            self.answer.tokens = tokens
+            answer.tokens = tokens
+            answer.usage = response["usage"]
+        answer.response_id = _short(response.get("id")) or answer.response_id
+        answer.model = _short(response.get("model")) or answer.model
+        answer.stop_reason = _short(response.get("stop_reason") or response.get("status")) or answer.stop_reason
+        answer.refused |= response.get("stop_reason") == "refusal"
         outputs = response.get("output")
         if isinstance(outputs, list):
             self.answer.refused |= any(_refuses(item) for item in outputs)
         choices = response.get("choices")
         if isinstance(choices, list):
             self.answer.refused |= any(_choice_refuses(choice) for choice in choices)
+            for choice in choices:
+                reason = _short(choice.get("finish_reason")) if isinstance(choice, dict) else ""
+                answer.stop_reason = reason or answer.stop_reason
         if isinstance(response.get("error"), dict):
             self.answer.failure = failure_of(response["error"], status=200)
         elif response.get("status") == "incomplete":
@@ -249,16 +310,37 @@ class AnswerReader:
 
 
 def tokens_of(usage: object) -> Tokens | None:
-    """Read a usage object of the Responses or the Chat Completions API. None when it is neither."""
+    """Read a usage object of any of the three APIs. None when it is none of them."""
     if not isinstance(usage, dict):
         return None
-    names = ("input_tokens", "input_tokens_details", "output_tokens")
+    names = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
     if "prompt_tokens" in usage:
-        names = ("prompt_tokens", "prompt_tokens_details", "completion_tokens")
-    details = usage.get(names[1])
-    cached = count_of(details.get("cached_tokens")) if isinstance(details, dict) else None
-    tokens = Tokens(input=count_of(usage.get(names[0])), cached=cached, output=count_of(usage.get(names[2])))
-    return None if tokens.input is None and tokens.output is None else tokens
+        names = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
+    total, output = count_of(usage.get(names[0])), count_of(usage.get(names[2]))
+    cached = _detail(usage, names[1], "cached_tokens")
+    cache_write = _detail(usage, names[1], "cache_write_tokens")
+    if "cache_read_input_tokens" in usage or "cache_creation_input_tokens" in usage:
+        # Anthropic's input is what was neither read from the cache nor written to it.
+        cached = count_of(usage.get("cache_read_input_tokens"))
+        cache_write = count_of(usage.get("cache_creation_input_tokens"))
+        total = None if total is None else total + (cached or 0) + (cache_write or 0)
+    if total is None and output is None:
+        return None
+    reasoning = _detail(usage, names[3], "reasoning_tokens")
+    return Tokens(input=total, cached=cached, output=output, cache_write=cache_write, reasoning=reasoning)
+
+
+def _detail(usage: dict[str, Any], group: str, name: str) -> int | None:
+    details = usage.get(group)
+    return count_of(details.get(name)) if isinstance(details, dict) else None
+
+
+def _known(usage: object) -> dict[str, Any]:
+    return {k: v for k, v in usage.items() if v is not None} if isinstance(usage, dict) else {}
+
+
+def _short(value: object) -> str:
+    return value[:200] if isinstance(value, str) else ""
 
 
 def count_of(value: object) -> int | None:
