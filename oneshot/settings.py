@@ -177,6 +177,7 @@ CPUS = env_float("ONESHOT_CPUS", 2.0, least=0.1)
 PIDS = env_int("ONESHOT_PIDS", 512, least=16)
 DISK_MB = env_int("ONESHOT_DISK_MB", 10240, least=16)
 CODEX_HOME_DIR = env_str("ONESHOT_CODEX_DIR")
+CLAUDE_CODE_DIR = env_str("ONESHOT_CLAUDE_CODE_DIR")
 WORKERS = env_int("ONESHOT_WORKERS", 2, least=1)
 
 # A running row that has not been heard of for LEASE_S is taken back; see runs/sweep.py.
@@ -185,6 +186,10 @@ LEASE_S = env_float("ONESHOT_LEASE_S", 20.0, least=0.5)
 MAX_TRIES = env_int("ONESHOT_MAX_TRIES", 3, least=1)
 RETRY_BASE_S = env_float("ONESHOT_RETRY_BASE_S", 5.0)
 SWEEP_S = env_float("ONESHOT_SWEEP_S", 5.0, least=0.1)
+
+# A judge counts as calibrated when it agrees with people on enough answers: κ's lower bound, and pairs of answers.
+JUDGE_LEAST_KAPPA = env_float("ONESHOT_JUDGE_KAPPA", 0.6)
+JUDGE_LEAST_LABELS = env_int("ONESHOT_JUDGE_LABELS", 50, least=1)
 
 LOGGING = {
     "version": 1,

@@ -415,3 +415,32 @@ class LogChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{len(self.text)} characters of log"
+
+
+# Registered with the app, and thereby known to migrations.
+from runs.judging.models import Calibration, JudgeConfig, Judgement, Label, RunScore, Verdict  # noqa: E402
+
+__all__ = [
+    "ENDED",
+    "MOVES",
+    "PHASE_COLUMNS",
+    "REFERENCE_KINDS",
+    "WORKING",
+    "AgentConfig",
+    "AgentKind",
+    "Artifact",
+    "Calibration",
+    "Image",
+    "JudgeConfig",
+    "Judgement",
+    "Label",
+    "LogChunk",
+    "Outcome",
+    "Run",
+    "RunQuerySet",
+    "RunScore",
+    "Status",
+    "TestResult",
+    "Validation",
+    "Verdict",
+]
