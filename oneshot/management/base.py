@@ -1,9 +1,11 @@
 """What every OneShot command shares: its database, its manners on a terminal and in a pipe, its exit statuses."""
 
+import fcntl
 import json
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -90,22 +92,31 @@ def ensure_database(say: Any) -> None:
 
     Raises BadInput with the mend when the database cannot be reached or is behind this version.
     """
-    connection = connections[DEFAULT_DB_ALIAS]
+    executor, missing = _missing_migrations()
+    if not missing:
+        return
+    if connections[DEFAULT_DB_ALIAS].vendor != "sqlite":
+        raise BadInput(f"The database is {missing} migrations behind. Run `oneshot migrate`.")
+    with (Path(settings.DATA_DIR) / "migrate.lock").open("w") as lock:
+        # Several agents may start their MCP servers in the same second.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        executor, missing = _missing_migrations()
+        if not missing:
+            return
+        if not executor.loader.applied_migrations:
+            say(f"Making a new database in {settings.DATA_DIR}")
+        call_command("migrate", verbosity=0, interactive=False)
+
+
+def _missing_migrations() -> tuple[MigrationExecutor, int]:
     try:
-        executor = MigrationExecutor(connection)
-        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        return executor, len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
     except DatabaseError as error:
         raise BadInput(
             f"The database cannot be used: {str(error).strip()}. "
             f"It is {describe_database()}; check DATABASE_URL, or run `oneshot doctor`."
         ) from error
-    if not plan:
-        return
-    if connection.vendor != "sqlite":
-        raise BadInput(f"The database is {len(plan)} migrations behind. Run `oneshot migrate`.")
-    if not executor.loader.applied_migrations:
-        say(f"Making a new database in {settings.DATA_DIR}")
-    call_command("migrate", verbosity=0, interactive=False)
 
 
 def describe_database() -> str:
