@@ -38,14 +38,16 @@ def missing_browser() -> str:
 
 @cache
 def missing_codex() -> str:
-    from runs.agents.codex import installation
+    from runs.agents.codex.installation import CODEX
 
-    return "" if installation.find() else "The Codex CLI is not installed (npm install -g @openai/codex)"
+    return "" if CODEX.find() else "The Codex CLI is not installed (npm install -g @openai/codex)"
 
 
 @cache
 def missing_claude() -> str:
-    return "" if shutil.which("claude") else "Claude Code is not installed (npm install -g @anthropic-ai/claude-code)"
+    from runs.agents.claude_code.installation import CLAUDE_CODE
+
+    return "" if CLAUDE_CODE.find() else "Claude Code is not installed (npm install -g @anthropic-ai/claude-code)"
 
 
 def chromium() -> str | None:

@@ -38,8 +38,11 @@ class ModelNeed:
     header: str = "Authorization"
     # Named values added as query or headers by compatible services, never secrets.
     extra_headers: Mapping[str, str] = field(default_factory=dict)
-    # Uncached input and output tokens after which the relay refuses further requests; None is no limit.
+    # Uncached input and output tokens, and dollars, after which the relay refuses further requests; None is no limit.
     token_budget: int | None = None
+    cost_budget_usd: Decimal | None = None
+    # Whose wire protocol it speaks: "openai" or "anthropic".
+    provider: str = "openai"
 
 
 @dataclass(kw_only=True)
@@ -61,6 +64,8 @@ class Ending:
     cost_usd: Decimal | None = None
     # name → (media type, bytes): native transcript, event stream, last message
     artifacts: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    # file name → bytes of the agent's own session files, which the run's trace is read from
+    transcripts: dict[str, bytes] = field(default_factory=dict)
     detail: dict[str, Any] = field(default_factory=dict)
 
 

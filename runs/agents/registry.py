@@ -1,4 +1,4 @@
-"""Finds agents: the four built in, and plug-ins of other packages."""
+"""Finds agents: those built in, and plug-ins of other packages."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ BUILT_IN = {
     "nop": "runs.agents.plain:NopAgent",
     "command": "runs.agents.command:CommandAgent",
     "codex": "runs.agents.codex:CodexAgent",
+    "claude_code": "runs.agents.claude_code:ClaudeCodeAgent",
 }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from runs.agents.base import Ending, ModelNeed
-from runs.agents.settings import OPENAI_KEY, OPENAI_URL
+from runs.agents.settings import OPENAI, Home
 from runs.errors import AgentError, InfraError
 from runs.models import Outcome
 from traces.proxy.wire.usage import Failure, ModelUse
@@ -19,16 +20,25 @@ MENDS = {
 }
 
 
-def need_of(service: Mapping[str, Any]) -> ModelNeed:
-    """Return the need that a [service] table states; a service elsewhere than OpenAI has no key unless named."""
-    url = service.get("base_url", OPENAI_URL)
+def need_of(service: Mapping[str, Any], home: Home = OPENAI) -> ModelNeed:
+    """Return the need that a [service] table states; a service elsewhere than at home has no key unless named."""
+    url = service.get("base_url", home.url)
+    cost = service.get("cost_budget_usd")
     return ModelNeed(
-        base_url=url,
-        key_env=service.get("key_env", OPENAI_KEY if url == OPENAI_URL else ""),
-        header=service.get("header", "Authorization"),
+        base_url=_with_version(url) if home.provider == "anthropic" else url,
+        key_env=service.get("key_env", home.key_env if url == home.url else ""),
+        header=service.get("header", home.header),
         extra_headers=service.get("extra_headers", {}),
         token_budget=service.get("token_budget"),
+        cost_budget_usd=None if cost is None else Decimal(cost),
+        provider=home.provider,
     )
+
+
+def _with_version(url: str) -> str:
+    """Return an Anthropic base URL as far as /v1, which its own clients leave out."""
+    path, mark, query = url.partition("?")
+    return (path if path.endswith("/v1") else f"{path}/v1") + mark + query
 
 
 def count(ending: Ending, use: ModelUse) -> None:

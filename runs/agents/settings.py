@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,13 +19,26 @@ from runs.relay.upstream import problem_with_key_name, upstream_of
 from tasks.problems import shown
 from traces.redaction import SECRET_NAME, redact
 
-OPENAI_URL = "https://api.openai.com/v1"
-OPENAI_KEY = "OPENAI_API_KEY"
 MAX_FILE_BYTES = 1_000_000
 MAX_FILES_BYTES = 8_000_000
+MAX_USD = 1_000_000
 FROM_HOST = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _HEADER = re.compile(r"[A-Za-z0-9-]+\Z")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The service that an agent talks to when its configuration names none."""
+
+    provider: str
+    url: str
+    key_env: str
+    header: str
+
+
+OPENAI = Home("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "Authorization")
+ANTHROPIC = Home("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "x-api-key")
 
 
 class BadConfiguration(AgentError):
@@ -201,9 +215,18 @@ def files(value: Any) -> dict[str, str]:
 
 
 def service(value: Any) -> dict[str, Any]:
-    """The model service: base_url, key_env, header, extra_headers, token_budget."""
+    """The model service: base_url, key_env, header, extra_headers, token_budget, cost_budget_usd."""
+    return _service(value, OPENAI)
+
+
+def anthropic_service(value: Any) -> dict[str, Any]:
+    """The model service of an agent that speaks Anthropic's protocol."""
+    return _service(value, ANTHROPIC)
+
+
+def _service(value: Any, home: Home) -> dict[str, Any]:
     try:
-        return read_settings(SERVICE, table(value))
+        return read_settings(_service_settings(home), table(value))
     except BadConfiguration as error:
         field, _, message = str(error).partition(": ")
         raise _Nested(field, message) from None
@@ -241,11 +264,24 @@ def headers(value: Any) -> dict[str, str]:
     return kept
 
 
-SERVICE: Mapping[str, Setting] = {
-    "base_url": Setting(base_url, OPENAI_URL, "URL of the API, as far as /v1"),
-    # No default here: an agent of OpenAI's has one, an agent with a base URL of its own has none.
-    "key_env": Setting(key_name, None, "variable of the worker that holds the key; empty for none"),
-    "header": Setting(header, "Authorization", "header that carries the key"),
-    "extra_headers": Setting(headers, {}, "further headers, never secrets"),
-    "token_budget": Setting(budget, None, "uncached input and output tokens after which the relay refuses"),
-}
+def dollars(value: Any) -> str:
+    """An amount of US dollars above 0, kept as a text."""
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal(0)
+    if isinstance(value, bool) or not amount.is_finite() or not 0 < amount <= MAX_USD:
+        raise ValueError("It must be an amount of US dollars above 0.")
+    return format(amount.normalize(), "f")
+
+
+def _service_settings(home: Home) -> Mapping[str, Setting]:
+    return {
+        "base_url": Setting(base_url, home.url, "URL of the API"),
+        # No default here: an agent at home has one, an agent with a base URL of its own has none.
+        "key_env": Setting(key_name, None, "variable of the worker that holds the key; empty for none"),
+        "header": Setting(header, home.header, "header that carries the key"),
+        "extra_headers": Setting(headers, {}, "further headers, never secrets"),
+        "token_budget": Setting(budget, None, "uncached input and output tokens after which the relay refuses"),
+        "cost_budget_usd": Setting(dollars, None, "US dollars after which the relay refuses"),
+    }

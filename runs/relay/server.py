@@ -64,7 +64,7 @@ _NOT_FORWARDED = _HOP_BY_HOP | {
     "x-real-ip",
 }
 _NOT_RETURNED = _HOP_BY_HOP | {"content-length", "set-cookie", "location", "www-authenticate", "alt-svc"}
-_GENERATION_PATHS = ("/responses", "/chat/completions", "/completions")
+_GENERATION_PATHS = ("/responses", "/chat/completions", "/completions", "/messages")
 
 
 class Relay:

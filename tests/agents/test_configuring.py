@@ -156,7 +156,7 @@ def test_a_plug_in_of_another_package_is_found(monkeypatch):
     entry = EntryPoint("mine", "runs.agents.plain:NopAgent", registry.GROUP)
     broken = EntryPoint("broken", "no.such.module:Agent", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry, broken])
-    assert agents.kinds() == ["oracle", "nop", "command", "codex", "broken", "mine"]
+    assert agents.kinds() == ["oracle", "nop", "command", "codex", "claude_code", "broken", "mine"]
     assert agents.load_by_kind("mine").check() == ""
     with pytest.raises(AgentError, match="plug-in 'broken'"):
         agents.load_by_kind("broken")

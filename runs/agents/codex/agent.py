@@ -17,18 +17,14 @@ from runs.agents.lines import LoggedOutput
 from runs.agents.npm import Installation
 from runs.agents.service import count, need_of
 from runs.agents.settings import Setting, read_settings
-from runs.errors import InfraError
+from runs.agents.transcripts import collect
 from runs.models import AgentConfig
 from runs.sandboxes.base import ExecResult, Mount, Sandbox
 
 TARGET = "/opt/codex"
 MAX_EVENTS_BYTES = 20_000_000
-MAX_ROLLOUT_BYTES = 50_000_000
-MAX_ROLLOUTS = 20
 ROLLOUT = re.compile(r"[A-Za-z0-9/._-]+/rollout-[A-Za-z0-9._-]+\.jsonl\Z")
-LIST_ROLLOUTS = (
-    'for f in "$1"/sessions/*/*/*/rollout-*.jsonl; do if [ -f "$f" ] && [ ! -L "$f" ]; then echo "$f"; fi; done'
-)
+ROLLOUTS = ("sessions/*/*/*/rollout-*.jsonl",)
 
 
 def _effort(value: Any) -> str:
@@ -142,10 +138,11 @@ class CodexAgent:
         log: Log,
     ) -> Ending:
         outcome, error = conclude(result, events, assignment.model_use, self.model(), timeout_s)
-        rollouts = _rollouts(sandbox, codex_home, log)
+        rollouts = collect(sandbox, codex_home, ROLLOUTS, ROLLOUT, log)
         ending = Ending(
             exit_code=result.exit_code, outcome=outcome, error=error, final_message=events.final_message[:20_000]
         )
+        ending.transcripts = rollouts
         ending.artifacts = _artifacts(result, rollouts, events)
         ending.detail = {
             "codex_seconds": round(result.seconds, 2),
@@ -164,19 +161,6 @@ class CodexAgent:
             ending.detail["tokens_from"] = "agent"
         if assignment.model_use:
             count(ending, assignment.model_use)
-
-
-def _rollouts(sandbox: Sandbox, codex_home: str, log: Log) -> dict[str, bytes]:
-    """Return the transcripts that Codex left, by file name. They are there also after a kill."""
-    found = {}
-    try:
-        listed = sandbox.exec(["sh", "-c", LIST_ROLLOUTS, "sh", codex_home], timeout_s=30, max_output_bytes=100_000)
-        paths = [path for path in listed.stdout.decode("utf-8", "replace").splitlines() if ROLLOUT.match(path)]
-        for path in paths[:MAX_ROLLOUTS]:
-            found[path.rpartition("/")[2]] = sandbox.get(path, max_bytes=MAX_ROLLOUT_BYTES)
-    except (FileNotFoundError, InfraError) as error:
-        log("agent", f"not every transcript of Codex could be read: {error}")
-    return found
 
 
 def _artifacts(result: ExecResult, rollouts: Mapping[str, bytes], events: Events) -> dict[str, tuple[str, bytes]]:
