@@ -20,6 +20,7 @@ from tasks.formats.diff_tests import ReadBase, tests_after, tests_of_diff
 from tasks.formats.discovery import Candidate, find_tasks
 from tasks.models import Criterion, Rubric, Task, TaskVersion
 from tasks.problems import Problem
+from traces.models import Session
 
 NEW, UNCHANGED, NEW_VERSION, REFUSED = "new", "unchanged", "new_version", "refused"
 
@@ -76,6 +77,34 @@ def import_tasks(
             results.append(result)
             on_result(result)
     return results
+
+
+def store_draft(
+    draft: TaskDraft,
+    *,
+    team: Team,
+    by: User | None = None,
+    state: str = Task.State.DRAFT,
+    session: Session | None = None,
+) -> TaskVersion:
+    """Store a draft that has no problems and came from elsewhere than files; return its version.
+
+    A new task gets `state` and the session that it was made from. A draft of a known id and content is not stored
+    twice. It may be called within a transaction.
+    """
+    if draft.problems:
+        raise ValueError(f"The draft cannot be stored: {draft.problems[0].message}")
+    for attempt in range(1, TRIES + 1):
+        storing = _Storing(draft, team=team, by=by, public=False, state=state, session=session)
+        try:
+            result = storing.run("")
+        except IntegrityError:
+            # Somebody else took the slug or the number between our look and our write.
+            if attempt == TRIES:
+                raise
+            continue
+        return TaskVersion.objects.select_related("task").get(task__slug=result.slug, number=result.version)
+    raise AssertionError("unreachable")
 
 
 def complete_hidden_tests(version: TaskVersion, read_base: ReadBase) -> list[Problem]:
@@ -181,8 +210,19 @@ def _foresee(path: str, draft: TaskDraft, known: Task | None) -> ImportResult:
 class _Storing:
     """One draft on its way into the database, in one transaction."""
 
-    def __init__(self, draft: TaskDraft, *, team: Team, by: User | None, public: bool) -> None:
+    def __init__(
+        self,
+        draft: TaskDraft,
+        *,
+        team: Team,
+        by: User | None,
+        public: bool,
+        state: str = Task.State.DRAFT,
+        session: Session | None = None,
+    ) -> None:
         self.draft = draft
+        self.state = state
+        self.session = session
         self.team = team
         self.by = by
         self.public = public and draft.sensitivity != "sensitive"
@@ -246,6 +286,8 @@ class _Storing:
             visibility=Visibility.PUBLIC if self.public else Visibility.PRIVATE,
             tags=draft.tags,
             external_id=draft.external_id,
+            state=self.state,
+            session=self.session,
         )
 
     def _refresh(self, task: Task, version: TaskVersion) -> TaskVersion:

@@ -14,6 +14,7 @@ from oneshot.errors import InfraError, TaskError
 from tasks import python_projects, trees
 from tasks.actions import complete_hidden_tests
 from tasks.detection import View, detect
+from tasks.formats.repositories import fault_of_url
 from tasks.gitcommand import Alive, git
 from tasks.models import TaskVersion
 from tasks.patches import mailbox_diffs
@@ -44,6 +45,24 @@ def ensure_snapshot(version: TaskVersion, log: Log, alive: Alive = lambda: None)
             _Snapshot(version, log, alive).make()
 
 
+def keep_base(
+    version: TaskVersion,
+    repository: Path,
+    commit: str,
+    log: Log = lambda source, text: None,
+    alive: Alive = lambda: None,
+) -> None:
+    """Keep the base of a version from a commit of a git directory of this machine, which is only read.
+
+    Afterwards nothing depends on that repository. Does nothing when the base is kept already. Raises TaskError for a
+    tree that no checkout could have, InfraError.
+    """
+    with locked(f"snapshot-{version.pk}", alive):
+        version.refresh_from_db(fields=[*FILLED, "reference_diff_digest", "hidden_tests", "overlay_files"])
+        if not version.snapshot_digest or not store.has(version.snapshot_digest):
+            _Snapshot(version, log, alive).make_from(repository, commit)
+
+
 class _Snapshot:
     def __init__(self, version: TaskVersion, log: Log, alive: Alive) -> None:
         self.version = version
@@ -51,6 +70,7 @@ class _Snapshot:
         self.log = log
         self.alive = alive
         self.mirror: Mirror | None = None
+        self.git_dir: Path | None = None
         self.source = ""
 
     def make(self) -> None:
@@ -69,9 +89,21 @@ class _Snapshot:
                 self._write(archive, [])
             self._keep(archive, Path(directory))
 
+    def make_from(self, repository: Path, commit: str) -> None:
+        scratch = Path(settings.DATA_DIR) / "repositories"
+        scratch.mkdir(parents=True, exist_ok=True)
+        # Its tags are asked for where the project takes its version from them.
+        self.mirror = None if fault_of_url(str(repository)) else Mirror(str(repository))
+        self.git_dir, self.source = repository, commit
+        with tempfile.TemporaryDirectory(dir=scratch, prefix=".snapshot-") as directory:
+            archive = Path(directory) / "base.tar"
+            self._write(archive, trees.entries_of(repository, commit, self.alive))
+            self._keep(archive, Path(directory))
+
     def _from_repository(self, archive: Path) -> None:
         mirror = self.mirror
         assert mirror is not None  # noqa: S101 - for the type checker
+        self.git_dir = mirror.path
         known = (self.version.detected_environment or {}).get("source_commit")
         commit = known or str(self.repo.get("start_commit_sha") or "HEAD")
         self.source = mirror.obtain(commit, str(self.repo.get("branch") or ""), self.log, self.alive)
@@ -111,7 +143,7 @@ class _Snapshot:
         trees.check(entries)
         if modules := [entry.path for entry in entries if entry.kind == "module"]:
             self.log("build", f"submodules are left out, their directories are empty: {', '.join(modules[:20])}")
-        pointers = trees.write_archive(archive, entries, self.mirror.path if self.mirror else None, self.alive)
+        pointers = trees.write_archive(archive, entries, self.git_dir, self.alive)
         if pointers:
             self.log("build", f"{pointers} files are kept by Git LFS; the base has their pointers, not their content")
         total = sum(entry.size for entry in entries)

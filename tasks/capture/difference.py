@@ -8,6 +8,15 @@ from pathlib import Path
 from tasks.capture.errors import CaptureError
 from tasks.capture.worktree import Worktree
 
+
+class DoesNotApply(CaptureError):
+    """Two trees differ in a way that no diff can say; `diff` is the nearest."""
+
+    def __init__(self, message: str, diff: bytes) -> None:
+        super().__init__(message)
+        self.diff = diff
+
+
 DIFF_TREE = [
     *("diff-tree", "-r", "-p", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv"),
     *("--src-prefix=a/", "--dst-prefix=b/", "-U3", "--inter-hunk-context=0", "--ignore-submodules=none"),
@@ -17,16 +26,15 @@ DIFF_TREE = [
 def reference_diff(worktree: Worktree, start: str, end: str) -> bytes:
     """Return the diff that makes the tree `end` out of the tree `start`; b"" when they are equal.
 
-    Ids of commits or trees. It has been applied to `start` and gave `end`. Raises CaptureError when none does.
+    Ids of commits or trees. It has been applied to `start` and gave `end`. Raises DoesNotApply when none does.
     """
     for renames in ("-M", "--no-renames"):
         diff = worktree.must([*DIFF_TREE, renames, start, end])
         made, why = tree_after(worktree, start, [diff])
         if made == worktree.must(["rev-parse", "--verify", f"{end}^{{tree}}"]).decode().strip():
             return diff
-    raise CaptureError(
-        f"The change from {start[:12]} to {end[:12]} cannot be written as a diff that applies. {why}".strip()
-    )
+    message = f"The change from {start[:12]} to {end[:12]} cannot be written as a diff that applies. {why}"
+    raise DoesNotApply(message.strip(), diff)
 
 
 def touched_files(worktree: Worktree, start: str, end: str) -> list[str]:

@@ -56,7 +56,9 @@ class Worktree:
         try:
             start = path.resolve(strict=True)
         except OSError as error:
-            raise BadRepository(f"{path} cannot be opened: {error.strerror}. Name the folder of a repository.") from None
+            raise BadRepository(
+                f"{path} cannot be opened: {error.strerror}. Name the folder of a repository."
+            ) from None
         for top in (start, *start.parents):
             entry = top / ".git"
             if entry.is_dir() or entry.is_file():
