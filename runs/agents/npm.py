@@ -94,7 +94,14 @@ class NativePackage:
         log("agent", f"installing {self.label} {version} from npm; this happens once")
         directory = Path(tempfile.mkdtemp(dir=base, prefix=".new-"))
         try:
-            options = [f"--prefix={directory}", "--no-audit", "--no-fund", "--ignore-scripts", "--os=linux", "--libc=glibc"]
+            options = [
+                f"--prefix={directory}",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+                "--os=linux",
+                "--libc=glibc",
+            ]
             words = self._npm(
                 "install", *options, f"--cpu={cpu()}", f"{self.name}@{version}", timeout_s=INSTALL_TIMEOUT_S
             )
