@@ -31,7 +31,7 @@ _SECRET_FILE = re.compile(
       | (?:.*[._-])?credentials?(?:\.{_DATA})? | (?:.*[._-])?secrets?\.{_DATA}
       | (?:client_secret|service[_-]?account).*\.json | (?:auth|token)\.json
     )""",
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 _EXAMPLE = re.compile(r"(?:example|sample|template|dist|defaults?|schema|\.pub)$", re.IGNORECASE)
 # Ignored, and rightly so: what tools make again by themselves.
@@ -40,7 +40,7 @@ _MADE_AGAIN = re.compile(
       |\.cache|\.?eggs|.*\.egg-info|\.(?:mypy|ruff|pytest|hypothesis)(?:_cache)?|\.idea|\.vscode|\.DS_Store|Thumbs\.db
       |\.gradle|\.terraform|\.coverage(?:\..*)?|.*\.(?:pyc|pyo|o|a|so|class|log|swp|tmp|bak|obj|exe|dll)|.*~|\.direnv
       |\.claude|\.codex|\.aider.*|bin|obj|tmp|logs?)""",
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 
 
