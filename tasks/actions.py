@@ -103,7 +103,7 @@ def store_draft(
             if attempt == TRIES:
                 raise
             continue
-        return TaskVersion.objects.select_related("task").get(task__slug=result.slug, number=result.version)
+        return TaskVersion.objects.select_related("task").get(task__slug=result.slug, number=result.version or 0)
     raise AssertionError("unreachable")
 
 

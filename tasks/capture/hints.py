@@ -17,7 +17,8 @@ SET_UP = re.compile(
     (^|[\s;&|(])(
       (python3?\ -m\ )?pip3?\ install | uv\ (sync|add|pip\ (install|sync)|venv) | poetry\ install | pdm\ (install|sync)
       | pipenv\ (install|sync) | (conda|mamba)\ (install|env\ create) | npm\ (ci|install|i)\b
-      | yarn(\ install)?\s*($|[;&|]) | pnpm\ (install|i)\b | bun\ install | (apt|apt-get)\ (-\S+\ )*install | apk\ add | (dnf|yum)\ (-\S+\ )*install
+      | yarn(\ install)?\s*($|[;&|]) | pnpm\ (install|i)\b | bun\ install
+      | (apt|apt-get)\ (-\S+\ )*install | apk\ add | (dnf|yum)\ (-\S+\ )*install
       | brew\ install | bundle\ install | composer\ install | cargo\ fetch | go\ mod\ download | go\ install
       | rustup\ (toolchain|component|target)\ | make\ (setup|install|deps|bootstrap)\b
       | \./(bootstrap|setup)(\.sh)?\b | corepack\ enable

@@ -171,7 +171,8 @@ class _Taking:
     def _filtered(self, paths: list[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Return (regular files that Git LFS keeps, those with another filter)."""
         answer = self._must(["check-attr", "-z", "--stdin", "filter"], _joined(paths)).split(b"\0")
-        large, others = [], []
+        large: list[bytes] = []
+        others: list[bytes] = []
         for path, value in zip(answer[::3], answer[2::3], strict=False):
             if value not in (b"unspecified", b"unset", b"set", b""):
                 if not _is_file(self.worktree.top, path):
