@@ -1,0 +1,1 @@
+"""What should not be in a task: secrets, personal data, the answer in the instructions, a missing licence."""
