@@ -155,7 +155,7 @@ def _run_sdk(reader: int, front: Front, worktree: Path) -> None:
         from tasks.capture.mcp import server
 
         server.serve(reader, front, worktree)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - it is in a thread, and nobody else would end the process
         log.write(f"the server failed:\n{traceback.format_exc()}")
         print("oneshot: the MCP server failed; see logs/mcp.log in OneShot's data directory", file=sys.stderr)  # noqa: T201
         os._exit(1)
