@@ -7,7 +7,6 @@ import hmac
 import http.client
 import json
 import logging
-import secrets
 import socket
 import sys
 import threading
@@ -20,9 +19,10 @@ from django.conf import settings
 
 from runs.agents.base import Log, ModelNeed
 from runs.errors import AgentError, InfraError
+from runs.relay.ledger import Account, Holder, Ledger, Passage
 from runs.relay.upstream import Upstream, key_of, trust, upstream_of
 from runs.sandboxes.base import Door
-from traces.proxy.wire.usage import BUDGET_CODE, HUNG_UP_CODE, AnswerReader, Failure, ModelUse, failure_of_body
+from traces.proxy.wire.usage import HUNG_UP_CODE, AnswerReader, Failure, ModelUse, failure_of_body
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ _GENERATION_PATHS = ("/responses", "/chat/completions", "/completions", "/messag
 class Relay:
     """A running relay. `door` goes into the sandbox's specification; `usage` is what passed through so far."""
 
-    def __init__(self, need: ModelNeed, listen_host: str, log: Log | None = None) -> None:
+    def __init__(self, need: ModelNeed, listen_host: str, log: Log | None = None, holder: Holder | None = None) -> None:
         try:
             self.upstream: Upstream = upstream_of(need.base_url)
         except ValueError as error:
@@ -90,7 +90,10 @@ class Relay:
         except OSError as error:
             raise InfraError(f"The model relay cannot listen on {listen_host!r}: {error.strerror or error}.") from error
         self._server.relay = self
-        self.door = Door(port=self._server.server_address[1], token=secrets.token_urlsafe(32))
+        self.ledger = Ledger(need, self.upstream, self.key, holder or Holder())
+        # What it came to, once it is closed.
+        self.account: Account | None = None
+        self.door = Door(port=self._server.server_address[1], token=self.ledger.token)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name=f"relay-{self.door.port}", daemon=True
         )
@@ -113,6 +116,7 @@ class Relay:
                     with contextlib.suppress(OSError):
                         open_socket.shutdown(socket.SHUT_RDWR)
                 self._idle.wait(0.05)
+        self.account = self.ledger.close()
 
     def log(self, text: str) -> None:
         if self._log:
@@ -204,10 +208,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(426, "no_upgrade", "The relay speaks plain HTTP only.")
         elif (target := relay.upstream.target(self.path)) is None:
             self._refuse(403, "path_not_allowed", "The relay forwards to the model service only, below /v1.")
-        elif relay.need.token_budget is not None and relay.usage.spent >= relay.need.token_budget:
-            message = f"The run's budget of {relay.need.token_budget} tokens is spent."
-            relay.usage.failed(Failure(status=400, code=BUDGET_CODE, message=message))
-            self._refuse(400, BUDGET_CODE, message)
+        elif refusal := relay.ledger.refusal():
+            code, message = refusal
+            relay.usage.failed(Failure(status=400, code=code, message=message))
+            # Whatever an agent's client makes of an error, its text says which limit it was.
+            self._refuse(400, code, f"{message} ({code})")
         else:
             self._forward(target, body)
 
@@ -232,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         return data
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        body = json.dumps({"error": {"message": message, "type": code, "code": code}}).encode()
+        body = json.dumps({"type": "error", "error": {"message": message, "type": code, "code": code}}).encode()
         self._send(status, [("Content-Type", "application/json")], body)
 
     def _send(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -251,27 +256,32 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         generates = self.command == "POST" and path.endswith(_GENERATION_PATHS)
         relay.usage.asked()
+        passage = relay.ledger.begin(self.command, target, list(self.headers.items()), body)
         failure: Failure | None = None
         try:
-            said = self._ask(target, body, generates)
+            said = self._ask(target, body, generates, passage)
         except _Unreachable as error:
             failure = Failure(status=0, code="service_unreachable", message=str(error))
             said = str(failure)
             relay.usage.failed(failure)
             self._refuse(502, failure.code, f"The model service cannot be reached: {error}")
+        finally:
+            passage.finish(failure)
         relay.log(f"{self.command} {path[:200]}: {said}, {time.monotonic() - started:.1f} s")
 
-    def _ask(self, target: str, body: bytes, generates: bool) -> str:
+    def _ask(self, target: str, body: bytes, generates: bool, passage: Passage) -> str:
         """Ask the service, again if it says that it was asked too often, and pass the answer on."""
         for turn in range(RATE_LIMIT_TRIES):
             with self._response(target, body) as response:
                 if response.status < 300:
-                    return self._pass_on(response, generates)
+                    return self._pass_on(response, generates, passage)
                 if response.status < 400:
                     failure = Failure(
                         status=response.status, code="redirect", message="the service redirects elsewhere"
                     )
                     self.relay.usage.failed(failure)
+                    passage.answered(response.status, response.getheaders())
+                    passage.finish(failure)
                     self._refuse(502, "redirect", "The model service redirects; set its final URL as base URL.")
                     return str(failure)
                 error = self._redacted(response.read(MAX_ERROR_BYTES))
@@ -283,6 +293,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.relay.log(f"the service asks to slow down; next try in {wait_s:.0f} s")
             self.relay.closing.wait(wait_s)
         self.relay.usage.failed(failure)
+        passage.answered(response.status, response.getheaders())
+        passage.feed(error)
+        passage.finish(failure)
         self._send(response.status, headers, error)
         return f"status {failure.status} {failure.code}".rstrip()
 
@@ -325,24 +338,26 @@ class _Handler(BaseHTTPRequestHandler):
         key = self.relay.key.encode()
         return body.replace(key, b"[key]") if key else body
 
-    def _pass_on(self, response: http.client.HTTPResponse, generates: bool) -> str:
+    def _pass_on(self, response: http.client.HTTPResponse, generates: bool, passage: Passage) -> str:
         """Pass a good answer on as it arrives, holding a chunk at a time, and read what it says of its usage."""
         reader = AnswerReader(response.headers.get_content_type(), is_generation=generates)
         broken: Failure | None = None
         said = ""
         length, passed = response.length, 0
         framing = ("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))
+        passage.answered(response.status, response.getheaders(), is_stream=reader.is_stream)
         try:
             self._start(response.status, [*self._returned(response), framing])
             while data := _next_piece(response):
                 reader.feed(data)
+                passage.feed(data)
                 passed += len(data)
                 if not said and (reader.has_ended or passed == length):
                     # Before the agent can know: its next request must find these tokens counted.
-                    said = self._note(reader)
+                    said = self._note(reader, passage)
                 self.wfile.write(data if length is not None else b"%x\r\n%s\r\n" % (len(data), data))
             if length is None:
-                said = said or self._note(reader)
+                said = said or self._note(reader, passage)
                 self.wfile.write(b"0\r\n\r\n")
             elif passed < length:
                 broken = _broken("the service hung up too early")
@@ -350,14 +365,17 @@ class _Handler(BaseHTTPRequestHandler):
             broken = _broken(f"the service's answer broke off: {error}")
         except OSError:
             broken = Failure(status=0, code=HUNG_UP_CODE, message="the agent hung up before the answer was complete")
-        return f"status {response.status}{said or self._note(reader, broken)}"
+        said = said or self._note(reader, passage, broken)
+        passage.finish(broken)
+        return f"status {response.status}{said}"
 
-    def _note(self, reader: AnswerReader, broken: Failure | None = None) -> str:
+    def _note(self, reader: AnswerReader, passage: Passage, broken: Failure | None = None) -> str:
         """Count an answer, and return what the log says of it."""
         answer = reader.finish(broken=broken)
         if answer is None:
             return ""
         self.relay.usage.answered(answer)
+        passage.counted(reader, answer)
         tokens = answer.tokens
         counts = f", {tokens.input} tokens in, {tokens.output} out" if tokens else ", usage unknown"
         return counts + (f", {answer.failure}" if answer.failure else "")

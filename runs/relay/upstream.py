@@ -33,6 +33,12 @@ class Upstream:
     path: str
     query: str
 
+    @property
+    def origin(self) -> str:
+        """The URL without its path, such as https://api.openai.com."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http{'s' if self.secure else ''}://{host}" + (f":{self.port}" if self.port else "")
+
     def connect(self) -> http.client.HTTPConnection:
         """Return an open connection. Raises OSError (ssl.SSLError among them)."""
         connection: http.client.HTTPConnection
