@@ -146,7 +146,7 @@ class _Run:
         if len(named) != 1:
             return None
         [name] = named
-        value, index = delta[name], choice.get("index")
+        value, index = delta[name], choices[0].get("index")
         if isinstance(value, str):
             return cls(("choice", index, name), document, ("choices", 0, "delta", name), value)
         call = value[0] if name == "tool_calls" and isinstance(value, list) and len(value) == 1 else None
@@ -154,7 +154,7 @@ class _Run:
         if not isinstance(function, dict) or call.get("id") or not isinstance(function.get("arguments"), str):
             return None
         place = ("choices", 0, "delta", "tool_calls", 0, "function", "arguments")
-        return cls(("call", index, call.get("index")), document, place, function["arguments"])
+        return cls(("call", index, value[0].get("index")), document, place, function["arguments"])
 
     def block(self) -> bytes:
         """Return the run as one event."""
@@ -169,7 +169,7 @@ class _Run:
 
 def parsed(data: bytes) -> dict[str, Any] | None:
     """Return a JSON object, or None."""
-    if not data.lstrip()[:1] == b"{":
+    if data.lstrip()[:1] != b"{":
         return None
     try:
         document = json.loads(data)

@@ -22,7 +22,7 @@ from typing import Any
 
 from . import doors
 from .bodies import Messages, kept_answer
-from .schema import EXCHANGE_COLUMNS, NotOurs, connect
+from .schema import EXCHANGE_COLUMNS, connect
 from .usage import Tokens
 
 MOST_PENDING_BYTES = 96 * 1024 * 1024
@@ -33,7 +33,7 @@ RETRY_S = 0.5
 WRITE_WAIT_S = 2.0
 BEAT_S = 5.0
 _INSERT = (
-    f"INSERT OR IGNORE INTO exchange({','.join(EXCHANGE_COLUMNS)})"  # noqa: S608 - constants
+    f"INSERT OR IGNORE INTO exchange({','.join(EXCHANGE_COLUMNS)})"
     f" VALUES({','.join('?' * len(EXCHANGE_COLUMNS))})"
 )
 
