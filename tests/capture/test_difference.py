@@ -102,8 +102,18 @@ def test_what_a_repository_says_about_diffs_does_not_change_the_diff(repository)
     end = snapshot.take(place, message="end")
     plain = difference.reference_diff(place, start.commit, end.commit)
     settings_of_users = (
-        *(("diff.noprefix", "true"), ("diff.mnemonicPrefix", "true"), ("diff.context", "0"), ("core.quotePath", "false")),
-        *(("apply.whitespace", "fix"), ("diff.algorithm", "histogram"), ("color.ui", "always"), ("diff.external", "false")),
+        *(
+            ("diff.noprefix", "true"),
+            ("diff.mnemonicPrefix", "true"),
+            ("diff.context", "0"),
+            ("core.quotePath", "false"),
+        ),
+        *(
+            ("apply.whitespace", "fix"),
+            ("diff.algorithm", "histogram"),
+            ("color.ui", "always"),
+            ("diff.external", "false"),
+        ),
     )
     for key, value in settings_of_users:
         repository.git("config", key, value)
