@@ -123,6 +123,14 @@ class Exchange(models.Model):
     model = models.CharField(max_length=120, blank=True)
     response_id = models.CharField(max_length=200, blank=True)
     request_id = models.CharField(max_length=200, blank=True)
+    wire_id = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="Its id in the database that it was recorded in, when it was seen on the wire.",
+    )
+    request_digest = models.CharField(
+        max_length=64, blank=True, help_text="Of the messages it sent, to find the one that was sent again."
+    )
     stop_reason = models.CharField(max_length=60, blank=True)
     error = models.CharField(max_length=1000, blank=True)
     tokens_input = models.BigIntegerField(null=True, blank=True)
