@@ -123,10 +123,7 @@ class Ledger:
 
     def count(self, answer: Answer, model: str) -> None:
         """Count an answer against the budgets."""
-        if answer.tokens is None and answer.failure:
-            self._door.count_broken()
-        else:
-            self._door.count(answer.tokens, answer.model or model)
+        self._door.count(answer.tokens, answer.model or model)
 
     def keep(self, exchange: Exchange) -> None:
         """Record an exchange; lists of models and such say nothing about a run."""

@@ -28,8 +28,6 @@ from .usage import BUDGET_CODE, COST_CODE, Tokens
 WRITE_WAIT_S = 0.25
 MOST_UNKNOWN = 10
 KEEP_CLOSED_S = 30 * 86400
-# Streams break now and then; more often than this is a way around the budget.
-BROKEN_TOLERATED = 3
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,200}\Z")
 _MILLION = Decimal(1_000_000)
 
@@ -124,10 +122,6 @@ class OpenDoor:
             more.cost_usd = cost_of(model, tokens, self.spec.prices)
             more.unknown_cost = int(more.cost_usd is None)
         self._add(more)
-
-    def count_broken(self) -> None:
-        """Count an answer that broke off before it said its tokens. The first few do not end a budget in USD."""
-        self._add(Spent(requests=1, unknown_usage=1, unknown_cost=int(self.spent.unknown_usage >= BROKEN_TOLERATED)))
 
     def count_refusal(self) -> None:
         """Count a request that was refused because the budget is spent."""
