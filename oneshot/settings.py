@@ -202,5 +202,6 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "docker": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
     },
 }

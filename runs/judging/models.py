@@ -12,7 +12,6 @@ from django.db import models
 from django.utils import timezone
 
 from oneshot.ids import uuid7
-from runs.judging import prompts
 from tasks.models import Criterion, Rubric
 
 # The hidden question of every judgement: no criterion of the rubric, and no part of any score.
@@ -73,6 +72,9 @@ class JudgeConfig(models.Model):
         return f"{self.name} ({self.model})"
 
     def save(self, *args, **kwargs) -> None:
+        # Imported when needed: most commands never make a judge.
+        from runs.judging import prompts
+
         self.prompt_version = self.prompt_version or prompts.version()
         self.digest = self.digest_of(
             model=self.model,
