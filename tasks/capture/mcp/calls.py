@@ -6,10 +6,14 @@ import threading
 import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.capture.client import Client
 from tasks.capture.mcp import log, tools
+
+if TYPE_CHECKING:
+    from tasks.capture import Ended
+    from tasks.models import Capture
 
 _preparing = threading.Lock()
 _prepared = False
@@ -76,6 +80,11 @@ def _start(worktree: Path, client: Client, *, task_title: str, notes: str, label
         return failure(error.code, str(error), details=error.details)
     except capture.CaptureError as error:
         return failure(error.code, str(error))
+    return start_result(started)
+
+
+def start_result(started: Capture) -> dict[str, Any]:
+    """Return what `repo.start_task.v1` and `oneshot capture start --json` say about a capture that was opened."""
     return {
         "ok": True,
         "task_slug": started.slug,
@@ -99,7 +108,7 @@ def _end(worktree: Path, client: Client, *, summary: str, labels: list[str]) -> 
     return end_result(ended)
 
 
-def end_result(ended: Any) -> dict[str, Any]:
+def end_result(ended: Ended) -> dict[str, Any]:
     """Return what `repo.end_task.v1` and `oneshot capture end --json` say about an ended capture."""
     return {
         "ok": True,
@@ -107,9 +116,9 @@ def end_result(ended: Any) -> dict[str, Any]:
         "diff_bytes": ended.diff_bytes,
         "touched_files": list(ended.touched_files),
         "clean_trace_path": str(ended.trace_path or ""),
-        "task_slug": ended.capture.slug,
-        "task": ended.task.slug if ended.task else "",
-        "url": task_url(ended.task.slug) if ended.task else "",
+        "task_slug": ended.capture.slug if ended.capture else "",
+        "task": ended.task.slug,
+        "url": task_url(ended.task.slug),
         "notes": list(ended.notes),
     }
 
