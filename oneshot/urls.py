@@ -17,6 +17,7 @@ urlpatterns = [
     path("health/ready", health.ready, name="health-ready"),
     path("admin/", admin.site.urls),
     path("", include("oneshot.accounts.urls")),
+    path("sessions/", include("traces.urls")),
     path("tasks/", include("tasks.urls")),
     path("runs/", include("runs.urls")),
     path("", include("benchmarks.urls")),

@@ -7,7 +7,12 @@ class RunsConfig(AppConfig):
     name = "runs"
 
     def ready(self) -> None:
+        from runs import judging
         from runs.events import when_run_ends
+        from runs.session_links import RunLinks
         from runs.validation import run_ended
+        from traces import links
 
         when_run_ends(run_ended)
+        when_run_ends(judging.run_ended)
+        links.register("runs", RunLinks())

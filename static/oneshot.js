@@ -100,7 +100,7 @@ function open(id) {
 }
 
 // ── keys ────────────────────────────────────────────────────────────────────────────────────────────
-const PAGES = { o: 0, t: 1, r: 2, b: 3 };
+const PAGES = { o: 0, t: 1, s: 2, r: 3, b: 4 };
 let going = 0;
 
 const typing = (target) => target.isContentEditable || /^(input|textarea|select)$/i.test(target.tagName);

@@ -1,4 +1,4 @@
-"""Jump to a task, a run or a board by what one remembers of it."""
+"""Jump to a task, a session, a run or a board by what one remembers of it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET
 from benchmarks.models import Board
 from runs.models import Run
 from tasks.models import Task
+from traces.models import Session
 
 MOST = 8
 # Fewer digits than these would match whatever began within the same few years.
@@ -34,14 +35,20 @@ def hits(user: Any, q: str) -> list[dict[str, str]]:
     """Return what `user` may see and that matches: icon, title, url, and what kind of thing it is."""
     tasks = Task.objects.visible_to(user)
     boards = Board.objects.visible_to(user)
+    sessions = Session.objects.visible_to(user)
     for word in q.split():
         tasks = tasks.filter(Q(slug__icontains=word) | Q(title__icontains=word))
         boards = boards.filter(Q(slug__icontains=word) | Q(title__icontains=word))
+        sessions = sessions.filter(
+            Q(title__icontains=word) | Q(repository__icontains=word) | Q(thread_id__istartswith=word)
+        )
     found = [_hit("runs", str(run), run.get_absolute_url(), str(run.pk)) for run in runs_by_id(user, q)]
     for board in boards.order_by("title")[:MOST]:
         found.append(_hit("board", board.title, board.get_absolute_url(), "Board"))
     for task in tasks.only("slug", "title").order_by("slug")[:MOST]:
         found.append(_hit("tasks", task.title, reverse("task-detail", args=[task.slug]), task.slug))
+    for session in sessions.only("title", "thread_id", "agent").order_by("-started_at", "-id")[:MOST]:
+        found.append(_hit("chat", str(session), session.get_absolute_url(), f"Session, {session.agent}"))
     return found
 
 

@@ -1,0 +1,1 @@
+"""Pages of sessions: the list, the viewer, raw exchanges, exports."""
