@@ -69,8 +69,8 @@ def forget(run: Run) -> None:
         logger.debug("job of run %s was not removed: %s", run.pk, error)
 
 
-def workers() -> list[WorkerInfo]:
-    """Return the workers that live; [] when there are none or Redis does not answer."""
+def workers(queue_name: str = RUNS) -> list[WorkerInfo]:
+    """Return the live workers that serve a queue; [] when there are none or Redis does not answer."""
     try:
         rows = Worker.all(connection=_queue().connection)
     except RedisError:
@@ -82,7 +82,8 @@ def workers() -> list[WorkerInfo]:
         if beat is not None and beat.tzinfo is None:
             beat = beat.replace(tzinfo=UTC)
         process = worker.name.partition("@")[2]
-        if beat is not None and beat >= recent and not is_surely_dead(process):
+        serves = queue_name in worker.queue_names()
+        if serves and beat is not None and beat >= recent and not is_surely_dead(process):
             alive.append(WorkerInfo(worker.name, process, worker.get_state() == "busy"))
     return alive
 

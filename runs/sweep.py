@@ -18,6 +18,7 @@ from django.utils import timezone
 from runs import hosts, images, logs, queue, sandboxes
 from runs.errors import InfraError, LostClaim
 from runs.events import announce_end, announce_sweep
+from runs.judging import line
 from runs.models import ENDED, WORKING, LogChunk, Run, Status, Validation
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ def sweep() -> Counter[str]:
     done["queued again"] = queue_waiting_runs()
     done["sandboxes removed"] = remove_orphaned_sandboxes()
     done["ends completed"] = complete_ends()
+    done["judgements queued again"] = line.repair()
     done["boards caught up"] = announce_sweep()
     return +done
 

@@ -18,6 +18,8 @@ LINE_CHARS = 1_000
 # What is never shown in part: less of a file than this says nothing.
 LEAST_PART_CHARS = 2_000
 MOST_FILES = 300
+# Of a reference, its bar and the line's end.
+LABEL_CHARS = 8
 MOST_NAMED = 100
 MESSAGE_CHARS = 4_000
 SHARES = {"instructions": 0.15, "tests": 0.1, "trajectory": 0.25}
@@ -85,10 +87,13 @@ class Section:
 
     def add(self, text: str, **where: Any) -> None:
         """Append one line under the next reference; the text is made harmless and cut to one line's length."""
+        self.append(shown(text), **where)
+
+    def append(self, text: str, **where: Any) -> None:
+        """Append one line that is harmless already."""
         ref = f"{self.PREFIXES[self.name]}{len(self.lines) + 1:04d}"
-        line = Line(ref, shown(text), **where)
-        self.lines.append(line)
-        self.chars += len(line.text) + 8
+        self.lines.append(Line(ref, text, **where))
+        self.chars += len(text) + LABEL_CHARS
 
 
 def shown(text: str, most: int = LINE_CHARS) -> str:
@@ -165,13 +170,16 @@ def _diff(data: bytes, chars: int, mentions: str) -> Section:
     chosen = _choose(files, chars, mentions)
     left_out: list[tuple[str, int | None, str]] = []
     for index, file in enumerate(files):
-        most = chosen.get(index, 0)
         if file.binary:
             left_out.append((file.path, None, "binary"))
-        elif most:
-            _file(section, file, most, left_out)
-        else:
+        elif index not in chosen:
             left_out.append((file.path, file.added + file.removed, "no room"))
+        else:
+            part = chosen[index]
+            for text, where in part.lines:
+                section.append(text, **where)
+            if part.cut:
+                left_out.append((file.path, part.cut, "the rest of this file has no room"))
     if len(data) > diffs.MAX_BYTES:
         left_out.append(("the rest of the diff", None, f"{len(data)} bytes in all"))
     for path, lines, reason in left_out[:MOST_NAMED]:
@@ -182,8 +190,22 @@ def _diff(data: bytes, chars: int, mentions: str) -> Section:
     return section
 
 
-def _choose(files: Sequence[Any], chars: int, mentions: str) -> dict[int, int]:
-    """Return how many characters each file gets, by its place: named ones first, then short before long."""
+@dataclass(slots=True)
+class _Part:
+    """What is shown of one file: lines with their places, and how many of its lines are not among them."""
+
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    chars: int = 0
+    cut: int = 0
+
+    def add(self, text: str, **where: Any) -> None:
+        text = shown(text)
+        self.lines.append((text, where))
+        self.chars += len(text) + LABEL_CHARS
+
+
+def _choose(files: Sequence[Any], chars: int, mentions: str) -> dict[int, _Part]:
+    """Return what is shown of each file, by its place: named ones first, then short before long."""
     text = mentions.lower()
 
     def rank(index: int) -> tuple[bool, bool, int, int]:
@@ -192,47 +214,42 @@ def _choose(files: Sequence[Any], chars: int, mentions: str) -> dict[int, int]:
         named = bool(path) and (path in text or (len(base) > 3 and base in text))
         return not named, bool(GENERATED.search(path)), files[index].chars, index
 
-    chosen: dict[int, int] = {}
-    # Lines that name what is left out must always fit.
+    chosen: dict[int, _Part] = {}
+    # The lines that name what is left out must always fit.
     left = chars - min(len(files), MOST_NAMED) * 60
     for index in sorted((i for i, file in enumerate(files) if not file.binary), key=rank)[:MOST_FILES]:
         file = files[index]
-        # The reference and bar of each line count too.
-        need = file.chars + file.rows * 9 + len(file.path) + 40
-        if need <= left:
-            chosen[index] = need
-        elif left >= LEAST_PART_CHARS and not GENERATED.search(file.path):
-            chosen[index] = left
-        else:
+        whole = file.chars + file.rows * (LABEL_CHARS + 20) + 2 * len(file.path) + 60
+        if whole > left and (left < LEAST_PART_CHARS or GENERATED.search(file.path)):
             continue
-        left -= chosen[index]
+        chosen[index] = part = _part_of(file, left)
+        left -= part.chars
     return chosen
 
 
-def _file(section: Section, file: Any, chars: int, left_out: list[tuple[str, int | None, str]]) -> None:
-    began, rows = section.chars, 0
+def _part_of(file: Any, chars: int) -> _Part:
+    """Return as much of a file as fits into `chars`, from its beginning."""
+    part, rows = _Part(), 0
     name = file.path if file.old == file.new or not file.old else f"{file.old} -> {file.path}"
-    section.add(f"=== {name} ({file.status}, +{file.added} -{file.removed})", path=file.path)
-    used = section.chars - began
+    part.add(f"=== {name} ({file.status}, +{file.added} -{file.removed})", path=file.path)
     for hunk in file.hunks:
         old, new = hunk.old_start, hunk.new_start
-        section.add(f"@@ -{old} +{new} @@", path=file.path)
-        used += 30
+        part.add(f"@@ -{old} +{new} @@", path=file.path)
         for raw in hunk.lines:
             sign = raw[:1].decode("ascii", "replace") or " "
             if sign == "\\":
                 continue
-            text = raw.decode("utf-8", "replace").removesuffix("\r") or " "
-            used += min(len(text), LINE_CHARS) + 9
-            if used > chars:
-                left_out.append((file.path, file.rows - rows, "the rest of this file has no room"))
-                return
             side, number = ("old", old) if sign == "-" else ("new", new)
-            section.add(text, path=file.path, side=side, number=number)
+            text = raw.decode("utf-8", "replace").removesuffix("\r") or " "
+            part.add(text, path=file.path, side=side, number=number)
+            if part.chars > chars:
+                part.lines.pop()
+                part.cut = sum(len(hunk.lines) for hunk in file.hunks) - rows
+                return part
             old += sign != "+"
             new += sign != "-"
             rows += 1
-        rows += 1
+    return part
 
 
 # ── tests and trajectory ──────────────────────────────────────────────────────────────────────────────────────

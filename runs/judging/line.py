@@ -10,10 +10,8 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 from redis.exceptions import RedisError
-from rq import Worker
 
 from runs import hosts, queue
-from runs.judging.execution import end
 from runs.judging.models import Judgement
 
 logger = logging.getLogger(__name__)
@@ -46,16 +44,7 @@ def enqueue(judgement: Judgement) -> bool:
 
 def has_workers() -> bool:
     """Return whether a live worker serves the judge's queue."""
-    alive = {worker.name for worker in queue.workers()}
-    if not alive:
-        return False
-    try:
-        return any(
-            JUDGE in worker.queue_names() and worker.name in alive
-            for worker in Worker.all(connection=django_rq.get_queue(JUDGE).connection)
-        )
-    except RedisError:
-        return False
+    return bool(queue.workers(JUDGE))
 
 
 def repair() -> int:
@@ -65,6 +54,9 @@ def repair() -> int:
 
 def take_back() -> int:
     """Requeue judgements whose worker is gone, or end them with what they have when that happened too often."""
+    # Imported late: every process that sweeps would pay for it.
+    from runs.judging.execution import end
+
     count = 0
     quiet = timezone.now() - timedelta(seconds=settings.LEASE_S)
     for judgement in Judgement.objects.filter(status=Status.RUNNING):
