@@ -13,7 +13,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from oneshot.accounts.models import Visibility
-from runs import queue, sweep
+from runs import budgets, queue, sweep
 from runs.events import announce_end
 from runs.models import ENDED, AgentConfig, Run, Status, Validation
 from tasks.models import TaskVersion
@@ -24,7 +24,10 @@ WORKERS_GONE_S = 5.0
 
 
 def resolve_limits(version: TaskVersion, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the limits of a run: what was asked for, over what the task says, over the site's settings."""
+    """Return the limits of a run: what was asked for, over what the task says, over the site's settings.
+
+    There is a budget (max_tokens, max_cost_usd) only where one is asked for. Raises ValueError for a bad one.
+    """
     environment = version.effective_environment()
     limits: dict[str, Any] = {
         "timeout_s": settings.AGENT_TIMEOUT_S,
@@ -34,7 +37,8 @@ def resolve_limits(version: TaskVersion, overrides: dict[str, Any] | None = None
         "pids": settings.PIDS,
         "disk_mb": settings.DISK_MB,
     }
-    return limits | {name: value for name, value in (overrides or {}).items() if value is not None}
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    return limits | given | budgets.read(given)
 
 
 @transaction.atomic
@@ -51,11 +55,15 @@ def create_run(
 ) -> Run:
     """Make a queued run, numbered after the attempts that this agent has made at this version.
 
-    `sandbox` "auto" becomes the one that works here. Raises InfraError when none does.
+    `sandbox` "auto" becomes the one that works here. `limits` may hold budgets for the model: max_tokens (uncached
+    input and output) and max_cost_usd. Raises InfraError when no sandbox works, AgentError when a budget in dollars
+    cannot be kept, ValueError for a budget that is none.
     """
     from runs import sandboxes
 
     task = version.task
+    resolved = resolve_limits(version, limits)
+    budgets.check(agent, resolved)
     # The lock makes two creators of the same attempt number wait for each other.
     TaskVersion.objects.select_for_update().get(pk=version.pk)
     earlier = Run.objects.filter(task_version=version, agent=agent, purpose=purpose)
@@ -70,7 +78,7 @@ def create_run(
         attempt=(earlier.aggregate(last=Max("attempt"))["last"] or 0) + 1,
         sandbox=sandboxes.choose(sandbox).name,
         network=network or version.effective_environment().get("network") or "model-only",
-        limits=resolve_limits(version, limits),
+        limits=resolved,
         created_by=by,
     )
 

@@ -12,6 +12,7 @@ import random
 import time
 from contextlib import nullcontext
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, cast
 
 from django.conf import settings
@@ -20,16 +21,17 @@ from django.db.models import F
 from django.utils import timezone
 
 from oneshot import store
-from runs import agents, grading, hosts, images, logs, sandboxes
-from runs.agents.base import Agent, Assignment, Ending
+from runs import agents, budgets, grading, hosts, images, logs, sandboxes
+from runs.agents.base import Agent, Assignment, Ending, Log, ModelNeed
 from runs.collecting import DiffTooLarge, collect_diff
 from runs.errors import AgentError, Cancelled, Fault, InfraError, LostClaim
 from runs.events import announce_end
 from runs.grading.base import Grade
 from runs.keeper import HoldingProvider, Keeper
 from runs.models import Artifact, Image, Outcome, Run, Status, TestResult
-from runs.relay import open_door
+from runs.relay import Holder, Relay, open_door
 from runs.sandboxes.base import Limits, Network, Provider, Sandbox, SandboxSpec
+from runs.tracing import import_trace
 from tasks.patches import line_counts
 
 logger = logging.getLogger(__name__)
@@ -88,6 +90,9 @@ def execute(run_id: str) -> None:
 def _end(run: Run, log: logs.RunLog, status: str, started: float, **fields: Any) -> None:
     if status == Status.CANCELLED:
         log("run", "cancelled")
+    if run.detail.get("model_requests"):
+        # What the model was asked says most about why there is nothing to grade.
+        fields |= _spent(run) | {"session": import_trace(run, {}, log)}
     with contextlib.suppress(LostClaim):
         run.transition(status, seconds=time.monotonic() - started, **fields)
 
@@ -126,6 +131,8 @@ class _Execution:
         self.started = started
         self.provider: Provider = sandboxes.get(run.sandbox)
         self.artifacts: dict[str, tuple[str, bytes]] = {}
+        self.transcripts: dict[str, bytes] = {}
+        self.asks_model = False
 
     def go(self) -> None:
         agent = agents.load(self.run.agent)
@@ -141,6 +148,7 @@ class _Execution:
         diff, too_large = self._collect(sandbox)
         self.keeper.let_go(sandbox)
         self.artifacts |= ending.artifacts
+        self.transcripts = ending.transcripts
         outcome = ending.outcome or (Outcome.PATCH_FAILED if too_large else "")
         if too_large or (not diff and self.run.purpose == Run.Purpose.TRIAL):
             self._finish(outcome or Outcome.EMPTY_PATCH, grade=None, error=too_large or ending.error)
@@ -172,41 +180,65 @@ class _Execution:
         )
 
     def _try(self, agent: Agent, image: Image) -> tuple[Sandbox, Ending]:
-        need = agent.model()
+        need = self._need(agent)
         if need and self.run.network == "none":
             raise AgentError(
                 f"The agent {self.run.agent.name} needs a model, and this run's network is none. "
                 "Use model-only: it reaches the model's service and nothing else."
             )
         listen, host = self.provider.door_host() if need else ("", "")
-        with open_door(need, listen, self.log) if need else nullcontext() as door:
-            spec = SandboxSpec(
-                image=image.reference,
-                labels=self._labels("run"),
-                limits=self._limits(),
-                network=cast(Network, self.run.network),
-                mounts=agent.mounts(),
-                door=door.door if door else None,
-                workdir=self.version.effective_environment().get("workdir") or "/work",
-            )
-            sandbox = self.keeper.hold(self.provider.create(spec))
-            self.log("run", f"sandbox {sandbox.id[:12]}, isolation {sandbox.isolation}, network {self.run.network}")
-            assignment = Assignment(
-                instructions=self.version.instructions,
-                reference_diff=self.version.reference_diff() if self.run.agent.kind == "oracle" else b"",
-                timeout_s=self.run.limits["timeout_s"],
-                model_url=door.url(host) if door else "",
-                model_token=door.door.token if door else "",
-                model_use=door.usage if door else None,
-            )
-            try:
-                ending = agent.run(sandbox, assignment, self.log)
-            except Exception:
-                # A killed sandbox makes every call fail; the reason is the cancellation.
-                self.keeper.alive()
-                raise
+        relay: Relay | None = None
+        try:
+            with open_door(need, listen, self.log, self._holder()) if need else nullcontext() as relay:
+                sandbox = self._sandbox(agent, image, relay)
+                ending = agent.run(sandbox, self._assignment(relay, host), self.log)
+        except Exception:
+            # A killed sandbox makes every call fail; the reason is the cancellation.
             self.keeper.alive()
-            return sandbox, ending
+            raise
+        finally:
+            if relay:
+                _charge(self.run, relay, self.log)
+        self.keeper.alive()
+        return sandbox, ending
+
+    def _sandbox(self, agent: Agent, image: Image, relay: Relay | None) -> Sandbox:
+        spec = SandboxSpec(
+            image=image.reference,
+            labels=self._labels("run"),
+            limits=self._limits(),
+            network=cast(Network, self.run.network),
+            mounts=agent.mounts(),
+            door=relay.door if relay else None,
+            workdir=self.version.effective_environment().get("workdir") or "/work",
+        )
+        sandbox = self.keeper.hold(self.provider.create(spec))
+        self.log("run", f"sandbox {sandbox.id[:12]}, isolation {sandbox.isolation}, network {self.run.network}")
+        return sandbox
+
+    def _assignment(self, relay: Relay | None, host: str) -> Assignment:
+        return Assignment(
+            instructions=self.version.instructions,
+            reference_diff=self.version.reference_diff() if self.run.agent.kind == "oracle" else b"",
+            timeout_s=self.run.limits["timeout_s"],
+            model_url=relay.url(host) if relay else "",
+            model_token=relay.door.token if relay else "",
+            model_use=relay.usage if relay else None,
+        )
+
+    def _need(self, agent: Agent) -> ModelNeed | None:
+        need = agent.model()
+        self.asks_model = need is not None
+        return budgets.within(need, self.run.limits) if need else None
+
+    def _holder(self) -> Holder:
+        lifetime_s = self.run.limits["timeout_s"] + LIFETIME_MARGIN_S
+        return Holder(
+            run=str(self.run.pk),
+            attempt=self.run.tries,
+            prices=budgets.price_table(),
+            expires_at=time.time() + lifetime_s,
+        )
 
     def _collect(self, sandbox: Sandbox) -> tuple[bytes, str]:
         """Return the diff, and a sentence when it is too large to keep."""
@@ -253,6 +285,8 @@ class _Execution:
             "seconds": time.monotonic() - self.started,
         }
         fields |= _counts(run, grade)
+        if self.asks_model or self.transcripts:
+            fields["session"] = import_trace(run, self.transcripts, self.log)
         artifacts = self.artifacts | (grade.artifacts if grade else {})
         stored = [
             Artifact(run=run, name=name, media_type=kind, digest=store.put(data), bytes=len(data))
@@ -269,14 +303,38 @@ class _Execution:
         self.log("run", f"outcome {outcome}" + (f": {grade.reason}" if grade and grade.reason else ""))
 
 
+def _charge(run: Run, relay: Relay, log: Log) -> None:
+    """Note on the run, in memory, what its model came to, however the try ended, and what is missing in the records."""
+    use, account = relay.usage, relay.account
+    run.tokens_input, run.tokens_cached, run.tokens_output = use.input, use.cached, use.output
+    run.detail["model_requests"] = use.requests
+    if account is None:
+        return
+    spent = account.spent
+    run.cost_usd = None if spent.cost_usd is None else spent.cost_usd.quantize(Decimal("0.000001"))
+    for name, count in (("answers_without_cost", spent.unknown_cost), ("exchanges_not_recorded", account.lost)):
+        run.detail.pop(name, None)
+        if count:
+            run.detail[name] = count
+    if account.lost:
+        log("model", f"{account.lost} exchanges were not recorded: {account.trouble}")
+
+
+SPENT = ("tokens_input", "tokens_cached", "tokens_output", "cost_usd")
+
+
+def _spent(run: Run) -> dict[str, Any]:
+    """Return what the relay counted; it stands also for runs that end without a grade."""
+    return {name: getattr(run, name) for name in SPENT} if "model_requests" in run.detail else {}
+
+
 def _found(run: Run, ending: Ending) -> dict[str, Any]:
-    """Return the columns that an agent's ending fills."""
+    """Return the columns that an agent's ending fills. What the relay counted goes before what the agent says."""
+    said: dict[str, Any] = {name: getattr(ending, name) for name in SPENT}
     return {
+        **said,
+        **{name: value for name, value in _spent(run).items() if value is not None},
         "exit_code": ending.exit_code,
-        "tokens_input": ending.tokens_input,
-        "tokens_cached": ending.tokens_cached,
-        "tokens_output": ending.tokens_output,
-        "cost_usd": ending.cost_usd,
         "error": ending.error,
         "detail": {**run.detail, **ending.detail, "final_message": ending.final_message[:2000]},
     }

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from oneshot.management.base import BadInput, OneShotCommand
-from runs import actions, agents, queue, sandboxes, summary
+from runs import actions, agents, budgets, queue, sandboxes, summary
 from runs.errors import Fault
 from runs.models import AgentConfig, Run, Status
 from runs.validation import await_conclusion, start_validation
@@ -37,6 +37,10 @@ class Command(OneShotCommand):
         parser.add_argument("--sandbox", metavar="S", default="", help=f"auto, {', '.join(sandboxes.names())}")
         parser.add_argument("--network", choices=["none", "model-only", "full"], default="")
         parser.add_argument("--attempts", metavar="N", type=int, default=1)
+        parser.add_argument(
+            "--max-tokens", metavar="N", type=int, help="uncached input and output tokens; then the model is refused"
+        )
+        parser.add_argument("--max-cost", metavar="USD", help="US dollars of the model; needs a known price")
         parser.add_argument("--timeout", metavar="S", type=float, help="seconds that the agent may take")
         parser.add_argument("--test-timeout", metavar="S", type=float, help="seconds that the tests may take")
         parser.add_argument("--memory-mb", metavar="MB", type=int)
@@ -50,6 +54,7 @@ class Command(OneShotCommand):
     def run(self, *, task: str, attempts: int, wait: bool, here: bool, no_validate: bool, **options: Any) -> int:
         if attempts < 1:
             raise BadInput(f"--attempts {attempts}: the least is 1.")
+        limits = _limits(options)
         version = find_version(task)
         agent = self._agent(options)
         try:
@@ -60,18 +65,15 @@ class Command(OneShotCommand):
             self.say("The local sandbox isolates nothing here: install bubblewrap or Docker for real isolation.")
         if not no_validate:
             self._make_sure_it_is_valid(version, provider.name)
-        limits = {
-            "timeout_s": options["timeout"],
-            "test_timeout_s": options["test_timeout"],
-            "memory_mb": options["memory_mb"],
-            "cpus": options["cpus"],
-        }
-        runs = [
-            actions.create_run(
-                version=version, agent=agent, sandbox=provider.name, limits=limits, network=options["network"]
-            )
-            for _ in range(attempts)
-        ]
+        try:
+            runs = [
+                actions.create_run(
+                    version=version, agent=agent, sandbox=provider.name, limits=limits, network=options["network"]
+                )
+                for _ in range(attempts)
+            ]
+        except Fault as error:
+            raise BadInput(str(error)) from error
         if not wait:
             return self._queue(runs)
         return self._follow(runs, here=here)
@@ -151,6 +153,24 @@ class _Wait(Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         namespace.wait = True
+
+
+def _limits(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the limits that options ask for. Raises BadInput, naming the option."""
+    for option in ("timeout", "test_timeout", "memory_mb", "cpus"):
+        if options[option] is not None and not options[option] > 0:
+            raise BadInput(f"--{option.replace('_', '-')} {options[option]}: give a number above 0.")
+    limits = {
+        "timeout_s": options["timeout"],
+        "test_timeout_s": options["test_timeout"],
+        "memory_mb": options["memory_mb"],
+        "cpus": options["cpus"],
+    }
+    try:
+        return limits | budgets.read({"max_tokens": options["max_tokens"], "max_cost_usd": options["max_cost"]})
+    except ValueError as error:
+        words = str(error).replace("max_tokens", "--max-tokens").replace("max_cost_usd", "--max-cost")
+        raise BadInput(words) from error
 
 
 def find_version(name: str) -> TaskVersion:
