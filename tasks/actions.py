@@ -200,11 +200,19 @@ def _foresee(path: str, draft: TaskDraft, known: Task | None) -> ImportResult:
     if known is None:
         slug = free_slug(stem_of(draft.external_id), draft.title)
         return ImportResult(path=path, result=NEW, slug=slug, version=1, notes=draft.notes)
-    same = known.versions.filter(digest=draft.digest()).first()
+    same = _same_content(known, draft)
     if same:
         return ImportResult(path=path, result=UNCHANGED, slug=known.slug, version=same.number, notes=draft.notes)
     number = _next_number(known)
     return ImportResult(path=path, result=NEW_VERSION, slug=known.slug, version=number, notes=draft.notes)
+
+
+def _same_content(task: Task, draft: TaskDraft) -> TaskVersion | None:
+    """Return the version with the draft's content, or the one that was exported to its files."""
+    same = task.versions.filter(digest=draft.digest()).first()
+    if same is None and draft.exported_from:
+        same = task.versions.filter(digest=draft.exported_from).first()
+    return same
 
 
 class _Storing:
@@ -235,7 +243,7 @@ class _Storing:
         content = self._content()
         with transaction.atomic():
             task = self._task()
-            same = task.versions.filter(digest=content["digest"]).first()
+            same = _same_content(task, self.draft)
             if same:
                 result = UNCHANGED
                 version = self._refresh(task, same)
@@ -292,7 +300,8 @@ class _Storing:
 
     def _refresh(self, task: Task, version: TaskVersion) -> TaskVersion:
         """Take over what is no content: where the repository is fetched from, and how sensitive it is."""
-        if not version.snapshot_digest:
+        # An export names its own copy of the base, which is not where the version's comes from.
+        if not version.snapshot_digest and version.digest == self.draft.digest():
             version.repo = self.draft.repo
         version.sensitivity = self.draft.sensitivity
         version.save(update_fields=["repo", "sensitivity"])

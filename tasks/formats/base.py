@@ -55,6 +55,8 @@ class TaskDraft:
     """
 
     external_id: str = ""
+    # The digest of the version that was exported to these very files; "" when they are not known to be an export.
+    exported_from: str = ""
     title: str = ""
     instructions: str = ""
     repo: dict[str, Any] = field(default_factory=dict)

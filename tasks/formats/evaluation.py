@@ -13,6 +13,7 @@ from tasks.formats.files import TaskFiles, Unreadable
 from tasks.patches import unsafe_path
 from tasks.problems import shown
 
+EVIDENCE = ("diff", "tests", "trajectory", "final_message")
 KINDS = ("essential", "important", "optional", "pitfall")
 MAX_WEIGHT = 9999
 MAX_TEST_BYTES = 8_000_000
@@ -53,9 +54,18 @@ def _criteria(evaluation: Fields) -> list[DraftCriterion]:
             weight=_weight(rubric),
             kind=_kind(rubric),
             checks=tuple(rubric.texts("evaluation_criteria") or rubric.texts("checks")),
+            sees=_evidence(rubric),
         )
         found.append(criterion)
     return found
+
+
+def _evidence(rubric: Fields) -> tuple[str, ...]:
+    seen = tuple(rubric.texts("sees"))
+    if unknown := [item for item in seen if item not in EVIDENCE]:
+        rubric.refuse("sees", f"{shown(unknown[0])} is nothing that a judge sees. Choose from {', '.join(EVIDENCE)}.")
+        return ()
+    return seen
 
 
 def _weight(rubric: Fields) -> Decimal:

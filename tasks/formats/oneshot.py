@@ -29,6 +29,8 @@ INFO = "repo_info.json"
 OVERLAY = "overlay_files"
 REPO_OVERLAY = "overlay_repo_files"
 REMOVALS = "remove_repo_paths.txt"
+# What an export puts into the metadata, to be known again (tasks/exporting/created.py).
+MARK = "oneshot"
 
 SENSITIVITIES = ("safe", "sensitive", "unknown")
 MAX_INSTRUCTIONS = 1_000_000
@@ -97,6 +99,7 @@ class _Reading:
         draft.environment = self._environment(meta)
         read_evaluation(fields.object("evaluation"), self.files)
         self._reference_diff()
+        self._recognise_export(fields.object(MARK))
         self._provenance(fields)
         self._check_overlay()
         return draft
@@ -279,6 +282,14 @@ class _Reading:
             if not draft.tests_from_diff:
                 message = "The task has no hidden tests, and its diff adds none: its runs cannot be graded by tests."
                 draft.note(self.meta_file, "evaluation.test_scripts", "", message)
+
+    def _recognise_export(self, mark: Fields) -> None:
+        """Take the id of the task that was exported here, and the version if nothing was changed since."""
+        if self.draft.external_id != mark.text("task_id", most=300):
+            return
+        self.draft.external_id = mark.text("external_id", most=300) or self.draft.external_id
+        if mark.text("files_digest", most=64) == self.draft.digest():
+            self.draft.exported_from = mark.text("version_digest", most=64)
 
     def _repository_overlay(self) -> list[DraftFile]:
         if self.files.kind(REPO_OVERLAY) != "directory":
