@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from runs.models import Outcome, Run, Status, TestResult
+from runs.models import Outcome, Run, RunScore, Status, TestResult
 
 SIDES = {"task": "the task", "agent": "the agent", "infra": "this installation"}
 
@@ -32,13 +32,18 @@ def as_dict(run: Run) -> dict[str, Any]:
         "fault": run.fault or None,
         "fail_to_pass": {"passed": run.fail_to_pass_passed, "failed": run.fail_to_pass_failed},
         "pass_to_pass": {"passed": run.pass_to_pass_passed, "failed": run.pass_to_pass_failed},
-        "rubric_score": None,
+        "rubric_score": rubric_score(run),
         "tokens": {"input": run.tokens_input, "cached": run.tokens_cached, "output": run.tokens_output},
         "cost_usd": None if run.cost_usd is None else float(run.cost_usd),
         "seconds": {name: round(seconds, 3) for name, seconds in run.phase_seconds().items()},
         "diff_bytes": run.diff_bytes,
         "url": url(run),
     }
+
+
+def rubric_score(run: Run) -> float | None:
+    """Return the judge's score, 0 to 1; None when it is unknown or nobody has judged the run."""
+    return RunScore.objects.filter(run=run.pk).values_list("score", flat=True).first()
 
 
 def url(run: Run) -> str:
@@ -82,6 +87,7 @@ def _run_lines(run: Run) -> list[str]:
     if reason := run.detail.get("grading"):
         lines.append(f"  {reason}")
     lines += _test_lines(run)
+    lines += _rubric_lines(run)
     seconds = run.phase_seconds()
     spent = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items() if value >= 0.05)
     lines.append(f"  Tokens    {_tokens(run)}")
@@ -114,6 +120,25 @@ def _test_lines(run: Run) -> list[str]:
         lines.append(f"    {'ok  ' if not failed else 'FAIL'} {name}: {passed} passed, {failed} failed")
     if len(by_file) > 40:
         lines.append(f"    and {len(by_file) - 40} more files")
+    return lines
+
+
+def _rubric_lines(run: Run) -> list[str]:
+    """Return the score by the rubric, and each criterion with its weight and answer; nothing for an unjudged run."""
+    row = RunScore.objects.filter(run=run.pk).first()
+    if row is None:
+        return []
+    from runs.judging.scores import judged
+
+    names = ", ".join(judge["name"] for judge in row.judges)
+    value = "unknown" if row.score is None else f"{row.score:.0%}"
+    mark = "calibrated" if row.calibrated else "not calibrated"
+    lines = [f"  Rubric    {value} by {names} ({mark})" + (f". {row.note}" if row.note else "")]
+    judgement = run.judgements.filter(rubric=row.rubric_id, judge=row.judges[0]["id"]).first() if row.judges else None
+    for item in judged(judgement) if judgement else ():
+        criterion = item.criterion
+        kind = "" if criterion.kind == "important" else f", {criterion.kind}"
+        lines.append(f"    {item.label.lower():<13} {criterion.key} (weight {criterion.weight.normalize():f}{kind})")
     return lines
 
 
