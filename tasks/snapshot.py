@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 import tempfile
 from pathlib import Path
@@ -49,18 +50,20 @@ def keep_base(
     version: TaskVersion,
     repository: Path,
     commit: str,
+    tree: str = "",
     log: Log = lambda source, text: None,
     alive: Alive = lambda: None,
 ) -> None:
     """Keep the base of a version from a commit of a git directory of this machine, which is only read.
 
-    Afterwards nothing depends on that repository. Does nothing when the base is kept already. Raises TaskError for a
-    tree that no checkout could have, InfraError.
+    Afterwards nothing depends on that repository. Does nothing when the base is kept already. `tree` is the commit's,
+    when git itself has written it from an index: it spares a second look at every file. Raises TaskError for a tree
+    that no checkout could have, InfraError.
     """
     with locked(f"snapshot-{version.pk}", alive):
         version.refresh_from_db(fields=[*FILLED, "reference_diff_digest", "hidden_tests", "overlay_files"])
         if not version.snapshot_digest or not store.has(version.snapshot_digest):
-            _Snapshot(version, log, alive).make_from(repository, commit)
+            _Snapshot(version, log, alive).make_from(repository, commit, tree)
 
 
 class _Snapshot:
@@ -89,7 +92,7 @@ class _Snapshot:
                 self._write(archive, [])
             self._keep(archive, Path(directory))
 
-    def make_from(self, repository: Path, commit: str) -> None:
+    def make_from(self, repository: Path, commit: str, tree: str) -> None:
         scratch = Path(settings.DATA_DIR) / "repositories"
         scratch.mkdir(parents=True, exist_ok=True)
         # Its tags are asked for where the project takes its version from them.
@@ -97,8 +100,11 @@ class _Snapshot:
         self.git_dir, self.source = repository, commit
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".snapshot-") as directory:
             archive = Path(directory) / "base.tar"
-            self._write(archive, trees.entries_of(repository, commit, self.alive))
-            self._keep(archive, Path(directory))
+            entries = trees.entries_of(repository, commit, self.alive)
+            self._write(archive, entries)
+            # A base has neither submodules nor another kind of ids.
+            same = len(tree) == 40 and not any(entry.kind == "module" for entry in entries)
+            self._keep(archive, Path(directory), base_commit_of(tree) if same else "")
 
     def _from_repository(self, archive: Path) -> None:
         mirror = self.mirror
@@ -149,9 +155,9 @@ class _Snapshot:
         total = sum(entry.size for entry in entries)
         self.log("build", f"snapshot: {len(entries)} files, {total / 1e6:.1f} MB")
 
-    def _keep(self, archive: Path, scratch: Path) -> None:
+    def _keep(self, archive: Path, scratch: Path, commit: str = "") -> None:
         version = self.version
-        version.snapshot_commit = make_base_repository(archive, scratch / "base.git", self.alive)
+        version.snapshot_commit = commit or make_base_repository(archive, scratch / "base.git", self.alive)
         version.snapshot_digest = store.put_file(archive)
         with trees.open_archive(archive) as opened:
             tree = ArchiveTree(opened)
@@ -242,6 +248,12 @@ def make_base_repository(archive: Path, directory: Path, alive: Alive = lambda: 
     (directory / "info").mkdir(exist_ok=True)
     (directory / "info" / "attributes").write_text(ATTRIBUTES, encoding="ascii")
     return found.stdout.decode().strip()
+
+
+def base_commit_of(tree: str) -> str:
+    """Return the id of the commit that `make_base_repository` makes of this tree."""
+    body = b"tree %s\nauthor %s\ncommitter %s\n\n%s" % (tree.encode(), IDENTITY, IDENTITY, MESSAGE)
+    return hashlib.sha1(b"commit %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
 
 
 def _write_import_stream(archive: Path, target: Path) -> None:

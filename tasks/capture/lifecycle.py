@@ -21,9 +21,8 @@ from django.utils import timezone
 from oneshot import store
 from oneshot.accounts.actions import default_team
 from oneshot.accounts.models import Team, User
-from oneshot.errors import InfraError, TaskError
 from tasks.actions import store_draft
-from tasks.capture import difference, snapshot
+from tasks.capture import difference, keeping, snapshot
 from tasks.capture.client import Client
 from tasks.capture.drafting import Material, folder_for, make_draft
 from tasks.capture.errors import BadRepository, CaptureError, NotReady, SeveralOpen, WrongState
@@ -31,7 +30,6 @@ from tasks.capture.readiness import check
 from tasks.capture.worktree import Worktree
 from tasks.models import Capture, Task, TaskVersion
 from tasks.repositories import locked
-from tasks.snapshot import keep_base
 from traces.models import Session
 from traces.redaction import redact
 
@@ -41,6 +39,7 @@ MAX_TITLE = 300
 MAX_TEXT = 100_000
 SLUG_TRIES = 30
 NOBODY = Client()
+TRACE = Path("trace") / "session_clean.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,7 +395,12 @@ def _finished(capture: Capture) -> Ended:
     notes = [str(note) for note in result["notes"]]
     repository = Path(str(capture.detail["common_dir"]))
     task_dir = folder_for(capture.slug, Path(settings.DATA_DIR))
-    trace_path, more = complete(version, repository, capture.start_commit, task_dir)
+    if not (task_dir / "tb_meta.json").is_file() or not keeping.has_base(version):
+        if keeping.is_large(repository, capture.start_commit):
+            keeping.keep_in_background(capture)
+            notes.append(f"The repository is large: {task_dir} is being written, which takes some seconds more.")
+        else:
+            notes += keeping.complete(version, repository, capture.start_commit, task_dir)
     return Ended(
         capture=capture,
         task=version.task,
@@ -404,31 +408,6 @@ def _finished(capture: Capture) -> Ended:
         diff_bytes=result["diff_bytes"],
         touched_files=[str(path) for path in result["touched_files"]],
         task_dir=task_dir,
-        trace_path=trace_path,
-        notes=notes + more,
+        trace_path=task_dir / TRACE if version.task.session_id else None,
+        notes=notes,
     )
-
-
-def complete(version: TaskVersion, repository: Path, commit: str, task_dir: Path) -> tuple[Path | None, list[str]]:
-    """Keep the base of a stored draft and write its created directory, as far as that is still to do.
-
-    Returns (where its trace lies or None, what went wrong in sentences). Nothing of it is lost when it fails: the
-    base is kept when the task is prepared, and the directory is written when the end is asked for again.
-    """
-    notes = []
-    try:
-        keep_base(version, repository, commit)
-    except (TaskError, InfraError) as error:
-        notes.append(f"The base is not kept yet: {error}")
-    if not (task_dir / "tb_meta.json").is_file():
-        from tasks import exporting
-
-        try:
-            exporting.write_created(version, task_dir)
-        except OSError as error:
-            notes.append(f"{task_dir} could not be written: {error.strerror or error}.")
-    trace = next((path for path in (task_dir / "trace" / name for name in TRACES) if path.is_file()), None)
-    return trace, notes
-
-
-TRACES = ("session_clean.json",)

@@ -305,7 +305,7 @@ def test_a_failure_after_the_draft_was_stored_is_made_up_for_at_the_next_call(re
     row = start(repository)
     solve(repository)
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.capture.lifecycle.keep_base", lambda *args: raise_interrupt())
+        patch.setattr("tasks.capture.keeping.keep_base", lambda *args: raise_interrupt())
         with pytest.raises(KeyboardInterrupt):
             capture.end(row)
     assert Capture.objects.get().status == "ended"
