@@ -25,7 +25,9 @@ _SILENT_TYPES = {
     *("queue-operation", "last-prompt", "file-history-snapshot", "permission-mode", "mode", "progress", "summary"),
     *("ai-title", "custom-title", "agent-name", "tag", "pr-link", "worktree-state", "content-replacement"),
 }
-_SURROUNDINGS = re.compile(r"\s*<(system-reminder|local-command-(stdout|stderr|caveat)|command-stdout|task-notification)>")
+_SURROUNDINGS = re.compile(
+    r"\s*<(system-reminder|local-command-(stdout|stderr|caveat)|command-stdout|task-notification)>"
+)
 _INTERRUPTED = "[Request interrupted by user"
 _EXIT_CODE = re.compile(r"^(?:Error: )?Exit code (-?\d{1,9})\b")
 _SNIFFED = 64 * 1024
@@ -50,9 +52,9 @@ class ClaudeCodeReader:
                 document = values.parsed(line)
             except ValueError:
                 continue
-            if isinstance(document, dict) and text(document.get("type")) in _LINE_TYPES | _SILENT_TYPES:
-                if "sessionId" in document or "leafUuid" in document or "messageId" in document:
-                    return True
+            known = isinstance(document, dict) and text(document.get("type")) in _LINE_TYPES | _SILENT_TYPES
+            if known and {"sessionId", "leafUuid", "messageId"} & set(document):
+                return True
         return b'"sessionId"' in head and b'"uuid"' in head
 
     def read(self, path: Path, position: dict[str, Any]) -> Iterator[Batch]:
@@ -133,9 +135,7 @@ class _Transcript:
         self.agent_path = agent_path
         self.session = self.sessions.setdefault(
             thread,
-            SessionRecords(
-                agent="claude_code", thread_id=thread, source=ClaudeCodeReader.name, label=self.path.name
-            ),
+            SessionRecords(agent="claude_code", thread_id=thread, source=ClaudeCodeReader.name, label=self.path.name),
         )
 
     def _named_by_file(self) -> str:
@@ -224,7 +224,8 @@ class _Transcript:
 
     def _user(self, document: dict[str, Any], at: float | None) -> None:
         content = mapping(document.get("message")).get("content")
-        around, own = [], []
+        around: list[str] = []
+        own: list[str] = []
         for part in [content] if isinstance(content, str) else items(content):
             if isinstance(part, dict) and part.get("type") == "tool_result":
                 self._result(part, document.get("toolUseResult"))
@@ -290,7 +291,9 @@ class _Transcript:
         if self.agent_path:
             step.agent_path = self.agent_path
         for name, value in fields.items():
-            if value is not None:
+            if name == "meta" and value:
+                step.meta = {**(step.meta or {}), **value}
+            elif value is not None:
                 setattr(step, name, value)
 
 

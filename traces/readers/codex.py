@@ -212,7 +212,8 @@ class _Rollout:
             self._said(key, at, kind="assistant", text=values.said(payload.get("content")))
             return
         kinds = items(mapping(payload.get("internal_chat_message_metadata_passthrough")).get("content_item_kinds"))
-        own, around = [], []
+        own: list[str] = []
+        around: list[str] = []
         for index, part in enumerate(items(payload.get("content")) or [payload.get("content")]):
             words = values.said(part)
             kind = text(kinds[index]) if index < len(kinds) else ""
@@ -377,7 +378,9 @@ class _Rollout:
         if step.at is None:
             step.at = at
         for name, value in fields.items():
-            if value is not None:
+            if name == "meta" and value:
+                step.meta = {**(step.meta or {}), **value}
+            elif value is not None:
                 setattr(step, name, value)
 
 

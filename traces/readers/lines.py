@@ -167,4 +167,5 @@ def _skip_line(file: IO[bytes]) -> int | None:
 
 
 def _size(length: int) -> str:
-    return f"has {length / 1024 / 1024:.0f} MB, more than the {LINE_LIMIT // 1024 // 1024} MB that are read, and was left out"
+    megabytes, most = length / 1024 / 1024, LINE_LIMIT // 1024 // 1024
+    return f"has {megabytes:.0f} MB, more than the {most} MB that are read, and was left out"

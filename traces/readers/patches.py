@@ -19,7 +19,7 @@ _CHANGES = {"Add": "added", "Update": "modified", "Delete": "deleted"}
 
 def within(path: str, cwd: str) -> str:
     """Return the path as seen from the session's directory when it lies below it."""
-    if cwd and os.path.isabs(path):
+    if cwd and path.startswith("/"):
         relative = os.path.relpath(path, cwd)
         return path if relative.startswith("..") else relative
     return path

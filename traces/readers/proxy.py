@@ -136,9 +136,12 @@ class _Reading:
         self.position["gap"] = fresh[-1][0]
         sessions = []
         for _, start, end, session, reason, count in fresh:
-            found = session and self.connection.execute(
-                "SELECT agent, client FROM exchange WHERE session = ? AND run = '' LIMIT 1", (session,)
-            ).fetchone()
+            found = (
+                session
+                and self.connection.execute(
+                    "SELECT agent, client FROM exchange WHERE session = ? AND run = '' LIMIT 1", (session,)
+                ).fetchone()
+            )
             if found:
                 records = SessionRecords(
                     agent=_agent(*found), thread_id=values.safe_id(session), source="proxy", label=self.path.name

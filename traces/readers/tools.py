@@ -51,5 +51,3 @@ def asked_edit(path: str, name: str, given: dict[str, Any]) -> str:
         patches.replaced(path, text(mapping(edit).get("old_string")), text(mapping(edit).get("new_string")))
         for edit in edits[:200]
     )
-
-

@@ -155,7 +155,7 @@ def read_answer(body: str) -> Answered:
 def events(body: str) -> Iterator[dict[str, Any]]:
     """Yield the events of a stream that are JSON objects; the text deltas of the Responses API are passed over."""
     for line in body.split("\n"):
-        if not line.startswith("data:") or '"response.output_text.delta"' in line or ".delta\",\"item_id" in line:
+        if not line.startswith("data:") or '"response.output_text.delta"' in line or '.delta","item_id' in line:
             continue
         data = line[5:].strip()
         if data[:1] != "{":
