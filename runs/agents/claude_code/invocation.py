@@ -53,6 +53,9 @@ def environment(
         # Telemetry, updates and error reports have no way out, and would be waited for.
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_AUTOUPDATER": "1",
+        # The model that a run names is the one that works: neither its successor nor one that refuses less.
+        "CLAUDE_CODE_DISABLE_LEGACY_MODEL_REMAP": "1",
+        "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
         # Root is refused otherwise, as it is in some sandboxes; exactly this value.
         "IS_SANDBOX": "1",
         "CLAUDE_CODE_MAX_RETRIES": str(settings.get("request_retries", REQUEST_RETRIES)),
