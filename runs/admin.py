@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from oneshot.admin import ReadOnlyAdmin, ReadOnlyInline
 from runs import actions
 from runs.errors import Fault
+from runs.judging import admin as judging_admin  # noqa: F401 - registers its pages
 from runs.models import AgentConfig, Artifact, Image, LogChunk, Run, TestResult, Validation
 
 

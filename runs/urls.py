@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from runs.judging import views as judging
 from runs.views import acting, detail, fragments, listing, log, results
 
 urlpatterns = [
@@ -18,6 +19,8 @@ urlpatterns = [
     path("<uuid:pk>/status/", detail.run_status, name="run-status"),
     path("<uuid:pk>/cancel/", acting.run_cancel, name="run-cancel"),
     path("<uuid:pk>/again/", acting.run_again, name="run-again"),
+    path("<uuid:pk>/verdicts/", judging.run_verdicts, name="run-verdicts"),
+    path("<uuid:pk>/rescore/", judging.run_rescore, name="run-rescore"),
     path("<uuid:pk>/log/", log.run_log, name="run-log"),
     path("<uuid:pk>/log.txt", log.whole_log, name="run-log-whole"),
     path("<uuid:pk>/diff.patch", detail.run_diff, name="run-diff"),

@@ -154,6 +154,8 @@ EXPECTED: dict[str, Route] = {
     "run-status": Route(TEAM_ONLY, of_run),
     "run-cancel": Route("404 404 302 302 302", of_run, "post"),
     "run-again": Route("404 404 302 302 302", of_run, "post"),
+    "run-verdicts": Route(TEAM_ONLY, of_run),
+    "run-rescore": Route("404 404 302 302 302", of_run, "post"),
     "run-log": Route(TEAM_ONLY, of_run),
     "run-log-whole": Route(TEAM_ONLY, of_run),
     "run-diff": Route(TEAM_ONLY, of_run),
