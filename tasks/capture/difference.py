@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.capture.errors import CaptureError
@@ -49,18 +51,45 @@ def tree_after(worktree: Worktree, start: str, diffs: list[bytes]) -> tuple[str,
 
     Objects are made in a place of their own, which is gone afterwards.
     """
+    with _scratch(worktree) as env:
+        tree, _, why = _applied(worktree, start, diffs, "", env)
+        return tree, why
+
+
+def combined(worktree: Worktree, start: str, diffs: list[bytes], *, below: str = "") -> tuple[bytes, int, str]:
+    """Return (the one diff that does what `diffs` do to `start` one after the other, how many applied, "").
+
+    Their paths are relative to the directory `below`. Where one does not apply: (b"", how many did, what git says).
+    """
+    with _scratch(worktree) as env:
+        tree, applied, why = _applied(worktree, start, diffs, below, env)
+        if not tree:
+            return b"", applied, why
+        return worktree.must([*DIFF_TREE, "-M", start, tree], env=env), applied, ""
+
+
+@contextmanager
+def _scratch(worktree: Worktree) -> Iterator[dict[str, str]]:
+    """Give an environment in which git reads the repository, and writes index and objects into a place of its own."""
     with tempfile.TemporaryDirectory(prefix="oneshot-apply-") as directory:
         scratch = Path(directory)
         (scratch / "objects").mkdir()
-        env = {
+        yield {
             "GIT_INDEX_FILE": str(scratch / "index"),
             "GIT_OBJECT_DIRECTORY": str(scratch / "objects"),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(worktree.common_dir / "objects"),
         }
-        worktree.must(["read-tree", start], env=env)
-        for diff in diffs:
-            if diff.strip():
-                applied = worktree.run(["apply", "--cached", "--whitespace=nowarn", "-"], env=env, stdin=diff)
-                if not applied.ok:
-                    return "", " ".join(applied.stderr.split())[:400]
-        return worktree.must(["write-tree", "--missing-ok"], env=env).decode().strip(), ""
+
+
+def _applied(
+    worktree: Worktree, start: str, diffs: list[bytes], below: str, env: dict[str, str]
+) -> tuple[str, int, str]:
+    """Return (the tree after the diffs, how many applied, ""), or ("", how many did, why the next does not)."""
+    worktree.must(["read-tree", start], env=env)
+    words = ["apply", "--cached", "--whitespace=nowarn", *([f"--directory={below}"] if below else []), "-"]
+    for number, diff in enumerate(diffs):
+        if diff.strip():
+            result = worktree.run(words, env=env, stdin=diff)
+            if not result.ok:
+                return "", number, " ".join(result.stderr.split())[:400]
+    return worktree.must(["write-tree", "--missing-ok"], env=env).decode().strip(), len(diffs), ""

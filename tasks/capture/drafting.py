@@ -28,17 +28,21 @@ DIFF = "diff.patch"
 
 @dataclass(kw_only=True)
 class Material:
-    """What a draft is made from. `head` is the commit that was checked out at the start, "" for none."""
+    """What a draft is made from. `head` is the commit that was checked out at the start, "" for none.
 
-    worktree: Worktree
+    Without a worktree there is no code: the commits are "" or only names, and `remote` may say where the code is.
+    """
+
+    worktree: Worktree | None
     external_id: str
     title: str
-    start_commit: str
-    end_commit: str
-    head: str
-    branch: str
-    diff: bytes
-    touched: list[str]
+    start_commit: str = ""
+    end_commit: str = ""
+    head: str = ""
+    branch: str = ""
+    remote: str = ""
+    diff: bytes = b""
+    touched: list[str] = field(default_factory=list)
     session: Session | None = None
     notes: str = ""
     summary: str = ""
@@ -70,7 +74,7 @@ def make_draft(material: Material) -> TaskDraft:
         **({"session_id": str(material.session.id)} if material.session else {}),
         "head_commit": material.head,
         "branch": material.branch,
-        "remote_urls": material.worktree.remote_urls,
+        "remote_urls": material.worktree.remote_urls if material.worktree else [],
         "proposed": ["rubric", *(["hidden_tests"] if draft.tests_from_diff else []), "environment"],
         "environment_hints": hints,
         **draft.provenance,
@@ -83,6 +87,11 @@ def repository_of(material: Material) -> dict[str, Any]:
     """Return where the base comes from: its remote, when the start was a commit that is there, else this machine."""
     worktree = material.worktree
     branch = "" if fault_of_ref(material.branch) else material.branch
+    if worktree is None:
+        known = "://" in material.remote and not fault_of_url(material.remote)
+        start = (material.start_commit or "HEAD") if known else ""
+        place = {"git_url": material.remote if known else "", "branch": branch, "start_commit_sha": start}
+        return {**place, "subdir": "", "sparse_checkout": [], "remove_paths": []}
     repo = {"branch": branch, "end_commit_sha": material.end_commit, "subdir": "", "sparse_checkout": []}
     remote = next((url for url in worktree.remote_urls if not fault_of_url(url)), "")
     unchanged = material.head and worktree.tree_of(material.head) == worktree.tree_of(material.start_commit)
@@ -122,6 +131,8 @@ def _instructions(draft: TaskDraft, material: Material) -> None:
 def _change(draft: TaskDraft, material: Material) -> None:
     """Take the reference diff and, as proposed hidden tests, the tests that it adds or changes."""
     if not material.diff.strip():
+        if material.worktree is None:
+            return
         message = "Nothing was changed: the task has no reference diff, so that it can be run, but not validated."
         draft.note(DIFF, "", "", message)
         return
@@ -167,6 +178,8 @@ def _first_sentence(text: str) -> str:
 
 
 def _paths(material: Material) -> list[str]:
+    if material.worktree is None:
+        return []
     listed = material.worktree.must(["ls-tree", "-r", "-z", "--name-only", "--full-tree", material.start_commit])
     return listed.decode("utf-8", "replace").split("\0")[:-1]
 
@@ -178,6 +191,8 @@ def _secrets(material: Material) -> list[dict[str, Any]]:
     """
     found = [{"part": "reference", **row} for row in secrets_in_diff(material.diff)]
     worktree = material.worktree
+    if worktree is None:
+        return found[:MOST_FINDINGS]
     head = material.head or worktree.must(["hash-object", "-t", "tree", "--stdin"]).decode().strip()
     if worktree.run(["diff-tree", "--quiet", "-r", head, material.start_commit]).exit_code == 1:
         words = [*difference.DIFF_TREE, "--no-renames", head, material.start_commit]
