@@ -131,9 +131,11 @@ function press(event) {
   }
   going = key === "g" ? Date.now() : 0;
   if (key === "/") return act(() => open("jump"));
-  if (key === "?") return act(() => open("shortcuts"));
-  if (key === "j") return act(() => move(1));
-  if (key === "k") return act(() => move(-1));
+  // A page with keys of its own lists them in a dialog of its own, and may give j and k another meaning.
+  if (key === "?") return act(() => open(one("dialog[data-keys]")?.id ?? "shortcuts"));
+  const own = one(`main [data-key="${CSS.escape(key)}"]`);
+  if (key === "j" && !own) return act(() => move(1));
+  if (key === "k" && !own) return act(() => move(-1));
   if (key === "Escape") return selected()?.removeAttribute("aria-selected");
   const row = selected();
   if (key === "Enter" && row && event.target === doc.body) {

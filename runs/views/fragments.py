@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
@@ -16,12 +16,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect
 
 from oneshot import store
+from oneshot.accounts.models import User
 from oneshot.intervals import wilson
 from runs import actions, queue, validation
 from runs.errors import AgentError, Fault
 from runs.forms import StartForm
 from runs.models import WORKING, AgentConfig, Outcome, Run, RunQuerySet, Status, Validation
 from runs.views.access import task_version
+from tasks.curation.publishing import freeze
 from tasks.models import Task, TaskVersion
 
 WORKERS_S = 5
@@ -157,7 +159,8 @@ def _validation_context(request: HttpRequest, task: Task, version: TaskVersion) 
 def run_validate(request: HttpRequest, slug: str) -> HttpResponse:
     """Start a validation of a version: nop and oracle, three times each."""
     task = get_object_or_404(Task.objects.editable_by(request.user).select_related("team"), slug=slug)
-    version = _version(task, request)
+    from_draft = bool(request.POST.get("draft"))
+    version = freeze(task, by=cast(User, request.user)) if from_draft else _version(task, request)
     problem = ""
     try:
         started = validation.start_validation(version, by=request.user)
@@ -165,7 +168,7 @@ def run_validate(request: HttpRequest, slug: str) -> HttpResponse:
     except Fault as fault:
         problem = str(fault)
     if not request.headers.get("HX-Request"):
-        return redirect("task-detail", slug=slug)
+        return redirect("task-curate" if from_draft else "task-detail", slug=slug)
     version.refresh_from_db()
     return render(request, "runs/_validation.html", _validation_context(request, task, version) | {"problem": problem})
 
