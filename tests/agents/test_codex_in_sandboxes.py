@@ -4,13 +4,9 @@ import shlex
 
 import pytest
 
-from runs import agents, sandboxes
-from runs.agents.base import Assignment
+from runs import agents
 from runs.models import AgentConfig
-from runs.relay import open_door
-from runs.sandboxes.base import Limits, SandboxSpec
-from runs.sandboxes.local import LocalProvider
-from tests.agents.prepared import docker_image, local_image
+from tests.agents.in_sandbox import DOCKER, attempt, image_for, provider_named
 from tests.servers.responses import Step, http_error, refuse, say, scripted_responses, shell
 
 pytestmark = pytest.mark.codex
@@ -19,23 +15,16 @@ KEY = "sk-test-0123456789abcdefghijklmn"
 FIX = shell("sed -i s/a-b/a+b/ calc.py && sh check.sh && environment-tool > tool.txt")
 
 
-DOCKER = pytest.param("docker", marks=pytest.mark.docker)
-
-
 @pytest.fixture(params=[DOCKER, "local", "none"])
 def provider(request):
-    """A provider of each kind; "none" is the local sandbox where nothing isolates it, so that no path is remapped."""
-    provider = LocalProvider("none") if request.param == "none" else sandboxes.get(request.param)
-    if problem := provider.available():
-        pytest.skip(problem)
-    return provider
+    return provider_named(request.param)
 
 
 @pytest.fixture
 def run(provider, tmp_path, monkeypatch):
     """Return a function that runs Codex against steps and gives (ending, diff, look), look reading the sandbox."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    image = docker_image() if provider.name == "docker" else local_image(tmp_path / "image")
+    image = image_for(provider, tmp_path)
     held = []
 
     def run(steps, *, model="gpt-6.1-sol", timeout_s=60.0):
@@ -46,38 +35,7 @@ def run(provider, tmp_path, monkeypatch):
                 "service": {"base_url": service.url, "key_env": "OPENAI_API_KEY"},
             }
             agent = agents.load(AgentConfig(kind="codex", name="codex", model=model, settings=settings))
-            listen, host = provider.door_host()
-            with open_door(agent.model(), listen) as door:
-                labels = {
-                    "oneshot.instance": sandboxes.instance(),
-                    "oneshot.run": "agents-test",
-                    "oneshot.try": "1",
-                    "oneshot.purpose": "run",
-                }
-                spec = SandboxSpec(
-                    image=image,
-                    labels=labels,
-                    limits=Limits(memory_mb=1024, lifetime_s=120),
-                    network="model-only",
-                    mounts=agent.mounts(),
-                    door=door.door,
-                )
-                sandbox = provider.create(spec)
-                held.append(sandbox)
-                assignment = Assignment(
-                    instructions="Mend add.",
-                    reference_diff=b"",
-                    timeout_s=timeout_s,
-                    model_url=door.url(host),
-                    model_token=door.door.token,
-                    model_use=door.usage,
-                )
-                ending = agent.run(sandbox, assignment, lambda source, text: None)
-
-        def look(command):
-            return sandbox.exec(["sh", "-c", command], timeout_s=30).stdout.decode()
-
-        return ending, look("git -c safe.directory=* diff"), look
+            return attempt(provider, image, agent, held, timeout_s=timeout_s)
 
     yield run
     for sandbox in held:
@@ -96,14 +54,12 @@ def test_it_solves_the_task_with_the_tools_of_the_environment(run):
 
 
 def test_the_key_is_not_in_the_sandbox_and_the_network_leads_to_the_relay_only(run, provider):
-    listing = (
-        "env > /tmp/env.txt; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n' > /tmp/environ.txt; id -u > /tmp/id.txt"
-    )
+    listing = "env > ~/env.txt; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n' > ~/environ.txt; id -u > ~/id.txt"
     ending, _, look = run([Step(items=[shell(listing)]), Step(items=[say("Done.")])])
     assert ending.error == ""
-    assert "ONESHOT_MODEL_TOKEN" not in look("cat /tmp/env.txt")
-    assert look("cat /tmp/id.txt").strip() != "0" or provider.isolation() == "none"
-    assert look(f"grep -rlF {shlex.quote(KEY)} /tmp/env.txt /tmp/environ.txt ~ . 2>/dev/null") == ""
+    assert "ONESHOT_MODEL_TOKEN" not in look("cat ~/env.txt")
+    assert look("cat ~/id.txt").strip() != "0" or provider.isolation() == "none"
+    assert look(f"grep -rlF {shlex.quote(KEY)} ~ . 2>/dev/null") == ""
     assert not any(KEY.encode() in data for _, data in ending.artifacts.values())
 
 
