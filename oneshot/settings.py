@@ -191,6 +191,13 @@ SWEEP_S = env_float("ONESHOT_SWEEP_S", 5.0, least=0.1)
 JUDGE_LEAST_KAPPA = env_float("ONESHOT_JUDGE_KAPPA", 0.6)
 JUDGE_LEAST_LABELS = env_int("ONESHOT_JUDGE_LABELS", 50, least=1)
 
+# The gateway between agents and models; see docs/gateway.md.
+GATEWAY = env_choice("ONESHOT_GATEWAY", "auto", ("auto", "off"))
+GATEWAY_HOST = env_str("ONESHOT_GATEWAY_HOST", "127.0.0.1")
+GATEWAY_PORT = env_int("ONESHOT_GATEWAY_PORT", 18080, least=1)
+GATEWAY_ENV_DIR = env_str("ONESHOT_GATEWAY_ENV_DIR")
+PROVIDERS_FILE = env_str("ONESHOT_PROVIDERS_FILE")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -151,7 +151,7 @@ class _Run:
             return cls(("choice", index, name), document, ("choices", 0, "delta", name), value)
         call = value[0] if name == "tool_calls" and isinstance(value, list) and len(value) == 1 else None
         function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or call.get("id") or not isinstance(function.get("arguments"), str):
+        if not isinstance(function, dict) or value[0].get("id") or not isinstance(function.get("arguments"), str):
             return None
         place = ("choices", 0, "delta", "tool_calls", 0, "function", "arguments")
         return cls(("call", index, value[0].get("index")), document, place, function["arguments"])

@@ -33,8 +33,7 @@ RETRY_S = 0.5
 WRITE_WAIT_S = 2.0
 BEAT_S = 5.0
 _INSERT = (
-    f"INSERT OR IGNORE INTO exchange({','.join(EXCHANGE_COLUMNS)})"
-    f" VALUES({','.join('?' * len(EXCHANGE_COLUMNS))})"
+    f"INSERT OR IGNORE INTO exchange({','.join(EXCHANGE_COLUMNS)}) VALUES({','.join('?' * len(EXCHANGE_COLUMNS))})"
 )
 
 
