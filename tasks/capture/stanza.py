@@ -27,8 +27,18 @@ class Stanza:
     notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
-        """Return the entry of Claude Code's mcpServers."""
-        return {"type": "stdio", "command": self.command, "args": self.args, "env": self.env}
+        """Return the entry of Claude Code's mcpServers.
+
+        Four small tools need not be hidden behind a search; and Claude Code waits for servers that are always loaded.
+        """
+        return {
+            "type": "stdio",
+            "command": self.command,
+            "args": self.args,
+            "env": self.env,
+            "timeout": TOOL_S * 1000,
+            "alwaysLoad": True,
+        }
 
 
 def stanza(data_dir: Path) -> Stanza:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.capture.mcp import tools
-from tasks.capture.stanza import NAME, TOOL_S, Stanza
+from tasks.capture.stanza import NAME, Stanza
 from tasks.wrappers.gateway import Gateway
 from tasks.wrappers.plan import Plan, own_proxy, spare
 
@@ -31,8 +31,7 @@ def plan(args: list[str], env: dict[str, str], here: Path, gateway: Gateway, sta
     home = Path(env.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
     settings = [_document(path) for path in _settings_files(home, here)]
     options = [] if _is_installed(env, here) else _tools(stanza)
-    led = {**env, "MCP_TIMEOUT": env.get("MCP_TIMEOUT", "20000")}
-    led.setdefault("MCP_TOOL_TIMEOUT", str(TOOL_S * 1000))
+    led = dict(env)
     notes = list(stanza.notes)
     if gateway.problem:
         notes.append(
