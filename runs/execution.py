@@ -133,6 +133,8 @@ class _Execution:
         self.artifacts: dict[str, tuple[str, bytes]] = {}
         self.transcripts: dict[str, bytes] = {}
         self.asks_model = False
+        # The model's key and the door's token.
+        self.secrets: tuple[str, ...] = ()
 
     def go(self) -> None:
         agent = agents.load(self.run.agent)
@@ -190,6 +192,7 @@ class _Execution:
         relay: Relay | None = None
         try:
             with open_door(need, listen, self.log, self._holder()) if need else nullcontext() as relay:
+                self.secrets = relay.ledger.secrets if relay else ()
                 sandbox = self._sandbox(agent, image, relay)
                 ending = agent.run(sandbox, self._assignment(relay, host), self.log)
         except Exception:
@@ -286,7 +289,7 @@ class _Execution:
         }
         fields |= _counts(run, grade)
         if self.asks_model or self.transcripts:
-            fields["session"] = import_trace(run, self.transcripts, self.log)
+            fields["session"] = import_trace(run, self.transcripts, self.log, self.secrets)
         artifacts = self.artifacts | (grade.artifacts if grade else {})
         stored = [
             Artifact(run=run, name=name, media_type=kind, digest=store.put(data), bytes=len(data))

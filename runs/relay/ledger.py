@@ -73,7 +73,7 @@ class Ledger:
             expires_at=holder.expires_at or time.time() + 86400,
         )
         self.token, self._door = self._open(spec)
-        self._secrets = tuple(secret for secret in (key, self.token) if secret)
+        self.secrets = tuple(secret for secret in (key, self.token) if secret)
         self._recorder = Recorder(self.path, say=logger.warning)
 
     def _open(self, spec: DoorSpec) -> tuple[str, OpenDoor]:
@@ -117,7 +117,7 @@ class Ledger:
             request=body,
             request_wire_bytes=len(body),
             details={"try": self.holder.attempt} if self.holder.attempt else {},
-            secrets=self._secrets,
+            secrets=self.secrets,
         )
         return Passage(self, exchange)
 
@@ -128,7 +128,7 @@ class Ledger:
     def keep(self, exchange: Exchange) -> None:
         """Record an exchange; lists of models and such say nothing about a run."""
         if exchange.method == "POST":
-            exchange.error = redact(exchange.error, extra=self._secrets)[:1000]
+            exchange.error = redact(exchange.error, extra=self.secrets)[:1000]
             self._recorder.record(exchange)
 
     def close(self) -> Account:

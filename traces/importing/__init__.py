@@ -151,9 +151,12 @@ def import_for_run(
             transcript.write_bytes(content)
             for found, reader in finding.files_in(transcript):
                 _read_into(found, reader, {}, into, report, None)
-    sessions = Session.objects.filter(pk__in=report.new | report.updated | report.unchanged)
-    sessions.update(origin=Session.Origin.RUN, public=public)
-    return _main(list(sessions), agent)
+    # What comes out of a sandbox may claim any thread id: a person's session must not become the run's, nor public.
+    own = Session.objects.filter(
+        pk__in=report.new | report.updated | report.unchanged, origin=Session.Origin.RUN, team=team
+    )
+    own.update(public=public)
+    return _main(list(own), agent)
 
 
 def import_new(team: Team | None = None) -> int:
