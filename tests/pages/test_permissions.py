@@ -1,4 +1,4 @@
-"""Who may open what: every route, for a visitor, an outsider, a member, an owner and an administrator.
+"""Who may open what: every route, for a visitor, an outsider, each role of a team, and an administrator.
 
 A route without an entry in EXPECTED fails the first test, so that nobody adds a page without deciding this.
 """
@@ -18,12 +18,18 @@ from benchmarks.models import Board
 from oneshot import store
 from oneshot.accounts.models import Membership, Team, User
 from runs.models import Artifact, Run, TestResult
-from tasks.models import Task
+from tasks.models import Finding, Task
 from tests.builders import DIFF, make_run, make_superuser, make_task, make_team, make_user
+from tests.sessions.builders import make_session, said
+from traces.models import Session
 
 pytestmark = pytest.mark.django_db
 
-PEOPLE = ("visitor", "outsider", "member", "owner", "administrator")
+PEOPLE = ("visitor", "outsider", "viewer", "curator", "member", "owner", "administrator")
+# Whom a route's statuses name, in order. A member is a maintainer; viewers and curators get what a member gets, or
+# what an outsider gets where the route takes more than their role.
+NAMED = ("visitor", "outsider", "member", "owner", "administrator")
+RANKS = ("viewer", "curator", "member")
 SLUG = "secret-task"
 
 
@@ -38,12 +44,15 @@ class World:
     result: TestResult
     artifact: Artifact
     board: Board
+    session: Session
+    finding: Finding
 
 
 @pytest.fixture
 def world() -> World:
     owner, member, outsider = make_user("owner"), make_user("member"), make_user("outsider")
-    team = make_team(owner=owner, member=member, slug="secret", name="Secret")
+    viewer, curator = make_user("viewer"), make_user("curator")
+    team = make_team(owner=owner, member=member, curator=curator, viewer=viewer, slug="secret", name="Secret")
     tests = [{"path": "tests/test_adder.py", "digest": store.put(b"def test(): pass\n"), "rubric_id": None}]
     task = make_task(team=team, slug=SLUG, version={"hidden_tests": tests})
     run = make_run(task=task, outcome="resolved", diff_digest=store.put(DIFF), log_digest=store.put(b""))
@@ -54,25 +63,40 @@ def world() -> World:
     artifact = Artifact.objects.create(run=run, name="notes.txt", digest=store.put(b"notes"), bytes=5)
     board = Board.objects.create(slug="secret-board", title="Secret board", team=team)
     board.tasks.add(task)
+    messages = [{"role": "user", "content": "secret"}]
+    session = make_session(
+        team=team, title="Secret session", steps=[said("user", "secret")], exchanges=[{"messages": messages}]
+    )
     people: dict[str, User | None] = {
         "visitor": None,
         "outsider": outsider,
+        "viewer": viewer,
+        "curator": curator,
         "member": member,
         "owner": owner,
         "administrator": make_superuser(),
     }
-    return World(people, team, task, run, result, artifact, board)
+    finding = Finding.objects.create(task=task, kind="flake", fingerprint="f", title="Flaky", message="It is.")
+    return World(people, team, task, run, result, artifact, board, session, finding)
 
 
 @dataclass(frozen=True)
 class Route:
-    """What a route answers to each of PEOPLE, in their order."""
+    """What a route answers to each of NAMED, in their order, and the `least` of RANKS that it takes."""
 
     statuses: str
     kwargs: Callable[[World], dict[str, Any]] = lambda world: {}
     method: str = "get"
     data: dict[str, Any] = field(default_factory=dict)
     query: str = ""
+    least: str = "viewer"
+
+    def status(self, person: str) -> int:
+        """Return what a person is to be answered."""
+        named = dict(zip(NAMED, map(int, self.statuses.split()), strict=True))
+        if person not in named:
+            person = "member" if RANKS.index(person) >= RANKS.index(self.least) else "outsider"
+        return named[person]
 
 
 def of_team(world: World) -> dict[str, Any]:
@@ -85,6 +109,10 @@ def of_member(world: World) -> dict[str, Any]:
 
 def of_task(world: World) -> dict[str, Any]:
     return {"slug": world.task.slug}
+
+
+def of_finding(world: World) -> dict[str, Any]:
+    return {"slug": world.task.slug, "pk": world.finding.pk}
 
 
 def of_version(world: World) -> dict[str, Any]:
@@ -103,6 +131,10 @@ def of_artifact(world: World) -> dict[str, Any]:
     return {"pk": world.run.pk, "artifact": world.artifact.pk}
 
 
+def of_session(world: World) -> dict[str, Any]:
+    return {"pk": world.session.pk}
+
+
 def of_board(world: World) -> dict[str, Any]:
     return {"slug": world.board.slug}
 
@@ -110,6 +142,7 @@ def of_board(world: World) -> dict[str, Any]:
 EVERYONE = "200 200 200 200 200"
 SIGNED_IN = "302 200 200 200 200"
 TEAM_ONLY = "404 404 200 200 200"
+CURATORS = "302 404 302 302 302"
 
 EXPECTED: dict[str, Route] = {
     # the frame
@@ -133,13 +166,44 @@ EXPECTED: dict[str, Route] = {
     "team-rename": Route("302 404 404 302 302", of_team, "post", {"name": "Renamed"}),
     "team-invite": Route("302 404 404 302 302", of_team, "post", {"username": "outsider", "role": "curator"}),
     "member-role": Route("302 404 404 302 302", of_member, "post", {"role": "owner"}),
-    "member-remove": Route("302 404 302 302 302", of_member, "post"),
+    "member-remove": Route("302 404 302 302 302", of_member, "post", least="member"),
     # tasks
     "task-list": Route(EVERYONE),
     "task-detail": Route(TEAM_ONLY, of_task),
-    "task-visibility": Route("404 404 302 302 302", of_task, "post", {"visibility": "public"}),
+    "task-visibility": Route("404 404 302 302 302", of_task, "post", {"visibility": "public"}, least="member"),
     "task-reference-diff": Route(TEAM_ONLY, of_version),
     "task-hidden-test": Route(TEAM_ONLY, of_test),
+    # sessions
+    "session-list": Route(EVERYONE),
+    "session-filters": Route(EVERYONE),
+    "session-detail": Route(TEAM_ONLY, of_session),
+    "session-viewer": Route(TEAM_ONLY, of_session),
+    "session-steps": Route(TEAM_ONLY, of_session, query="?after=0"),
+    "session-step": Route(TEAM_ONLY, lambda world: {**of_session(world), "position": 1}),
+    "session-step-text": Route(TEAM_ONLY, lambda world: {**of_session(world), "position": 1, "part": "text"}),
+    "session-find": Route(TEAM_ONLY, of_session, query="?q=secret"),
+    "session-exchanges": Route(TEAM_ONLY, of_session),
+    "session-exchange": Route(TEAM_ONLY, lambda world: {**of_session(world), "number": 1}),
+    "session-exchange-message": Route(TEAM_ONLY, lambda world: {**of_session(world), "number": 1, "index": 0}),
+    "session-exchange-text": Route(TEAM_ONLY, lambda world: {**of_session(world), "number": 1, "part": "request"}),
+    "session-export": Route(TEAM_ONLY, lambda world: {**of_session(world), "name": "atif.json"}),
+    "session-delete": Route("302 404 200 200 200", of_session, least="curator"),
+    "task-from-session": Route("302 404 200 200 200", of_session, least="curator"),
+    # curation
+    "curation-queue": Route("302 200 302 302 302", least="curator"),
+    "task-curate": Route("302 404 200 200 200", of_task, least="curator"),
+    "curation-rail": Route("302 404 200 200 200", of_task, least="curator"),
+    "curation-preview": Route("302 404 200 200 200", of_task, least="curator"),
+    "curation-edit": Route(CURATORS, of_task, "post", {"field": "title", "value": "Other"}, least="curator"),
+    "curation-tests": Route(CURATORS, of_task, "post", {"op": "add", "path": "a.py"}, least="curator"),
+    "curation-rubric": Route(CURATORS, of_task, "post", {"op": "add", "text": "It adds."}, least="curator"),
+    "curation-undo": Route(CURATORS, of_task, "post", least="curator"),
+    "curation-claim": Route(CURATORS, of_task, "post", least="curator"),
+    "curation-move": Route(CURATORS, of_task, "post", {"to": "review"}, least="curator"),
+    "finding-mend": Route(CURATORS, of_finding, "post", least="curator"),
+    "finding-waive": Route(CURATORS, of_finding, "post", {"reason": "fine"}, least="curator"),
+    "rubric-file": Route("302 404 200 200 200", lambda world: {**of_task(world), "form": "json"}),
+    "version-changes": Route("302 404 200 200 200", of_version),
     # runs
     "run-list": Route(EVERYONE),
     "run-rows": Route(EVERYONE),
@@ -148,14 +212,14 @@ EXPECTED: dict[str, Route] = {
     "run-pulse": Route(EVERYONE),
     "runs-of-task": Route(TEAM_ONLY, of_task),
     "validation-of-task": Route(TEAM_ONLY, of_task),
-    "run-validate": Route("302 404 302 302 302", of_task, "post"),
-    "run-new": Route("302 404 200 200 200", of_task),
+    "run-validate": Route("302 404 302 302 302", of_task, "post", least="curator"),
+    "run-new": Route("302 404 200 200 200", of_task, least="member"),
     "run-detail": Route(TEAM_ONLY, of_run),
     "run-status": Route(TEAM_ONLY, of_run),
-    "run-cancel": Route("404 404 302 302 302", of_run, "post"),
-    "run-again": Route("404 404 302 302 302", of_run, "post"),
+    "run-cancel": Route("404 404 302 302 302", of_run, "post", least="member"),
+    "run-again": Route("404 404 302 302 302", of_run, "post", least="member"),
     "run-verdicts": Route(TEAM_ONLY, of_run),
-    "run-rescore": Route("404 404 302 302 302", of_run, "post"),
+    "run-rescore": Route("404 404 302 302 302", of_run, "post", least="member"),
     "run-log": Route(TEAM_ONLY, of_run),
     "run-log-whole": Route(TEAM_ONLY, of_run),
     "run-diff": Route(TEAM_ONLY, of_run),
@@ -173,8 +237,8 @@ EXPECTED: dict[str, Route] = {
     "board-create": Route(SIGNED_IN),
     "board-detail": Route(TEAM_ONLY, of_board),
     "board-live": Route(TEAM_ONLY, of_board),
-    "board-edit": Route("302 404 200 200 200", of_board),
-    "board-delete": Route("302 404 200 200 200", of_board),
+    "board-edit": Route("302 404 200 200 200", of_board, least="member"),
+    "board-delete": Route("302 404 200 200 200", of_board, least="member"),
 }
 
 
@@ -201,7 +265,7 @@ def test_each_person_gets_what_is_theirs(name: str, world: World) -> None:
     route = EXPECTED[name]
     url = reverse(name, kwargs=route.kwargs(world)) + route.query
     answers = {person: _status(url, route, user) for person, user in world.people.items()}
-    assert answers == dict(zip(PEOPLE, map(int, route.statuses.split()), strict=True))
+    assert answers == {person: route.status(person) for person in PEOPLE}
 
 
 def _status(url: str, route: Route, user: User | None) -> int:
@@ -228,7 +292,15 @@ def test_a_secret_never_shows_in_a_strangers_lists(world: World) -> None:
     outsider = Client()
     outsider.force_login(world.people["outsider"])
     for person in (Client(), outsider):
-        for url in ("/tasks/?q=secret", "/search/?q=secret", f"/search/?q={world.run.pk}", "/", "/teams/"):
+        for url in (
+            "/tasks/?q=secret",
+            "/search/?q=secret",
+            f"/search/?q={world.run.pk}",
+            "/",
+            "/teams/",
+            "/sessions/?q=secret",
+        ):
             body = person.get(url, follow=True).content.decode()
             assert SLUG not in body
             assert "Secret board" not in body
+            assert "Secret session" not in body
