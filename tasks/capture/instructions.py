@@ -59,11 +59,12 @@ EDITOR_PREFACE = re.compile(
 )
 # Agreement moves a session on and asks for nothing.
 AGREEMENT = re.compile(
-    r"(yes|yep|yeah|y|no|ok|okay|sure|thanks|thank you|go|go on|go ahead|continue|proceed|do it|please do|please|start"
+    r"((yes|yep|yeah|y|no|ok|okay|sure|thanks|thank you|go|go on|go ahead|continue|proceed|do it|please do|please|start"
     r"|start (it|the task|the capture|recording|capturing)( now)?|begin"
-    r"|sounds good|looks good|lgtm|great|perfect)[\s.!,]*",
+    r"|sounds good|looks good|lgtm|great|perfect|now|then|and)\b[\s.!,]*)+",
     re.IGNORECASE,
 )
+LONGEST_AGREEMENT = 60
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def asked_in(text: str) -> str:
     if NOT_ASKED.match(text.lstrip()):
         return ""
     text = WRAPPED.sub("", text).strip()
-    if SLASH_COMMAND.fullmatch(text) or SHELL_ESCAPE.fullmatch(text) or AGREEMENT.fullmatch(text):
+    agrees = len(text) <= LONGEST_AGREEMENT and AGREEMENT.fullmatch(text)
+    if agrees or SLASH_COMMAND.fullmatch(text) or SHELL_ESCAPE.fullmatch(text):
         return ""
     return text[:MOST_CHARACTERS]
 
