@@ -30,7 +30,7 @@ from runs.judging import material, pricing, prompts, scores, suspicion
 from runs.judging.asking import Asked, ask
 from runs.judging.client import Client, Misconfigured, Outage, Usage
 from runs.judging.evidence import Section
-from runs.judging.models import Judgement, Verdict, usd
+from runs.judging.models import JudgeConfig, Judgement, Verdict, usd
 from runs.judging.scoring import is_settled
 from tasks.models import Criterion
 from traces.redaction import redact
@@ -135,6 +135,7 @@ class Item:
     samples: int
     answers: list[str] = field(default_factory=list)
     digest: str = ""
+    _estimate: Decimal | None = None
 
     def __post_init__(self) -> None:
         self.digest = self.digest or prompts.digest(self.question, self.sections)
@@ -142,6 +143,12 @@ class Item:
     @property
     def settled(self) -> bool:
         return is_settled(self.answers, self.samples)
+
+    def estimate(self, config: JudgeConfig) -> Decimal | None:
+        """Return what asking once will cost, about; None when no price is known."""
+        if self._estimate is None:
+            self._estimate = pricing.estimate(config, [(self.question, self.sections, 1)])[1]
+        return self._estimate
 
 
 def items_of(judgement: Judgement) -> list[Item]:
@@ -182,7 +189,7 @@ class _Judging:
         self._note_material(items)
         if not all(item.settled for item in items):
             # The lock on the key and the library waits until it is known that something must be asked.
-            self._check_budget()
+            self._check_budget([])
             client = Client(config=self.config, alive=self.beat.alive)
             try:
                 self._ask_all(client, items)
@@ -209,12 +216,14 @@ class _Judging:
         """Ask until every question is settled; what goes wrong is raised once all that was on its way has come back."""
         going: dict[Future[Asked], tuple[Item, int]] = {}
         trouble: Exception | None = None
-        with ThreadPoolExecutor(max_workers=max(1, int(self.config.parameter("parallel")))) as pool:
+        most = max(1, int(self.config.parameter("parallel")))
+        with ThreadPoolExecutor(max_workers=most) as pool:
             while True:
                 busy = {id(item) for item, _ in going.values()}
-                for item in items if trouble is None else ():
-                    if id(item) not in busy:
-                        trouble = trouble or self._next(client, item, pool, going)
+                # First every criterion once, then again: what ends early has then answered as many as it could.
+                for item in sorted(items, key=lambda item: len(item.answers)):
+                    if trouble is None and id(item) not in busy and len(going) < most:
+                        trouble = self._next(client, item, pool, going)
                 if not going:
                     break
                 done, _ = wait(going, return_when=FIRST_COMPLETED)
@@ -238,7 +247,7 @@ class _Judging:
             if self._from_cache(item, sample):
                 continue
             try:
-                self._check_budget()
+                self._check_budget([*(going_item for going_item, _ in going.values()), item])
             except OverBudget as over:
                 return over
             going[pool.submit(ask, client, item.question, item.sections)] = (item, sample)
@@ -303,8 +312,11 @@ class _Judging:
             verdict.save(force_insert=True)
         item.answers.append(verdict.answer)
 
-    def _check_budget(self) -> None:
-        """Raise OverBudget when no more may be spent. A budget needs a known price: without one it could not hold."""
+    def _check_budget(self, asking: Sequence[Item]) -> None:
+        """Raise OverBudget when these questions, by estimate, would pass what may be spent.
+
+        A budget needs a known price: without one it could not hold, which raises Misconfigured.
+        """
         config = self.config
         limits = (config.run_budget_usd, config.daily_budget_usd)
         if all(limit is None for limit in limits):
@@ -323,8 +335,12 @@ class _Judging:
             if limit is None:
                 continue
             spent = rows.aggregate(spent=Sum("cost_usd"))["spent"] or Decimal(0)
-            if spent >= limit:
-                raise OverBudget(f"The budget of the judge {config.name} for {name}, ${limit:.2f}, is spent.")
+            planned = sum((item.estimate(config) or Decimal(0) for item in asking), Decimal(0))
+            if spent + planned > limit:
+                raise OverBudget(
+                    f"The budget of the judge {config.name} for {name}, ${limit:.4f}, does not reach for the next "
+                    f"question: ${spent:.4f} are spent."
+                )
 
 
 def end(judgement: Judgement, problem: str, *, retry: bool = False, failed: bool = False) -> None:

@@ -12,6 +12,7 @@ from runs.judging import prompts
 from runs.judging.client import Usage
 from runs.judging.evidence import Section
 from runs.judging.models import JudgeConfig
+from traces.prices import Counts, cost_of
 
 MILLION = Decimal(1_000_000)
 # English prose and code have about four characters to a token; an estimate need not be better than that.
@@ -28,8 +29,8 @@ def cost(config: JudgeConfig, usage: Usage) -> Decimal | None:
         return Decimal(0)
     if config.prices:
         return _by(config.prices, usage)
-    tokens = {"input": usage.input, "cached": usage.cached, "cache_write": None, "output": usage.output}
-    return _from_table(config.model, tokens)
+    counts = Counts(input=usage.input, cached=usage.cached or 0, cache_write=0, output=usage.output)
+    return cost_of(config.model, counts, timezone.now())
 
 
 def _by(given: Mapping[str, Any], usage: Usage) -> Decimal | None:
@@ -43,12 +44,6 @@ def _by(given: Mapping[str, Any], usage: Usage) -> Decimal | None:
     fresh = usage.input - cached
     spent = fresh * price["input"] + cached * price.get("cached_input", price["input"]) + usage.output * price["output"]
     return spent / MILLION
-
-
-def _from_table(model: str, tokens: dict[str, int | None]) -> Decimal | None:
-    from traces import prices
-
-    return prices.cost_of(model, tokens, timezone.now())
 
 
 def knows_price(config: JudgeConfig) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from django.db.models import Count, Sum
 from runs.judging import reports
 from runs.judging.calibration import is_calibrated
 from runs.judging.models import HIDDEN_KEY, Answer, Judgement, RunScore, Verdict
-from runs.judging.scoring import Majority, Weighed, majority, score
+from runs.judging.scoring import Majority, Weighed, is_settled, majority, score
 from tasks.models import Criterion
 
 
@@ -50,14 +50,21 @@ def judged(judgement: Judgement) -> list[Judged]:
     samples: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in judgement.verdicts.exclude(key=HIDDEN_KEY).order_by("key", "sample"):
         samples[verdict.key].append(verdict)
+    wanted = int(judgement.judge.parameter("samples"))
     return [
         Judged(
             criterion=criterion,
-            result=majority([verdict.answer for verdict in samples[criterion.key]]),
+            result=_result([verdict.answer for verdict in samples[criterion.key]], wanted),
             samples=samples[criterion.key],
         )
         for criterion in judgement.rubric.criteria.order_by("position")
     ]
+
+
+def _result(answers: list[str], wanted: int) -> Majority:
+    """Return the majority, unknown as long as samples that are missing could still change it."""
+    found = majority(answers)
+    return found if is_settled(answers, wanted) else replace(found, answer=None, tied=False)
 
 
 def outcome_of(judgement: Judgement) -> tuple[dict[str, Any], int]:
