@@ -49,6 +49,8 @@ def examine() -> Iterator[Finding]:
         _codex,
         _key,
         _extra_ca,
+        _gateway,
+        _gateway_ca,
     ]
     for check in checks:
         finding = check()
@@ -172,3 +174,37 @@ def _first_line(argv: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"does not answer: {error}"
     return (result.stdout or result.stderr).strip().split("\n")[0]
+
+
+def _gateway() -> Finding:
+    """The gateway of this installation: does it answer, and is its environment made."""
+    from traces.proxy import environment, gateway
+
+    try:
+        gateway.providers()
+    except gateway.BadProviders as error:
+        return Finding("Gateway", "bad", str(error), "Mend the file, or leave ONESHOT_PROVIDERS_FILE out.")
+    made = environment.python() is not None
+    where = f"environment in {environment.directory()}" if made else "its environment is not made yet"
+    if health := gateway.health():
+        trouble = health.get("trouble")
+        if trouble:
+            return Finding("Gateway", "warn", f"it cannot record: {trouble}", "Free the disk, or look into its log.")
+        return Finding("Gateway", "ok", f"running at {gateway.address()}; {health.get('recorded')} recorded; {where}")
+    if settings.GATEWAY == "off":
+        return Finding("Gateway", "ok", f"switched off (ONESHOT_GATEWAY=off); {where}")
+    mend = "`oneshot up` starts it, or `oneshot proxy` alone." if made else "`oneshot proxy --install` makes it."
+    return Finding("Gateway", "warn", f"not running; {where}", mend)
+
+
+def _gateway_ca() -> Finding | None:
+    """The authority that clients of the gateway's forward door trust."""
+    from traces.proxy import gateway
+
+    path = gateway.ca_path()
+    key = path.with_name("mitmproxy-ca.pem")
+    if not path.exists():
+        return None
+    if key.exists() and key.stat().st_mode & 0o077:
+        return Finding("Gateway's CA", "bad", f"others can read its key {key}", f"chmod 600 {key}")
+    return Finding("Gateway's CA", "ok", f"{path}; clients trust it by CODEX_CA_CERTIFICATE or NODE_EXTRA_CA_CERTS")

@@ -69,6 +69,10 @@ class Child:
         recent = [start for start in self.starts if start > time.monotonic() - RESTART_WINDOW_S]
         return len(recent) > MOST_RESTARTS
 
+    def has_given_up(self) -> bool:
+        """Whether it ended by saying that something must be mended first, so that another start is in vain."""
+        return self.process is not None and self.process.poll() == 2
+
     def last_words(self, lines: int = 15) -> str:
         """Return the end of its log."""
         with contextlib.suppress(OSError):

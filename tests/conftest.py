@@ -50,6 +50,13 @@ def missing_claude() -> str:
     return "" if CLAUDE_CODE.find() else "Claude Code is not installed (npm install -g @anthropic-ai/claude-code)"
 
 
+@cache
+def missing_gateway() -> str:
+    from tests.proxy.running import environment_problem
+
+    return environment_problem()
+
+
 def chromium() -> str | None:
     """Return the browser that tests drive: $CHROMIUM, or one on PATH."""
     names = ("chromium", "chromium-browser", "google-chrome")
@@ -62,6 +69,7 @@ NEEDS = {
     "browser": missing_browser,
     "codex": missing_codex,
     "claude": missing_claude,
+    "gateway": missing_gateway,
 }
 
 

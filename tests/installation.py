@@ -68,6 +68,8 @@ class Installation:
             **keep,
             "ONESHOT_DATA_DIR": str(self.data_dir),
             "ONESHOT_SANDBOX": "local",
+            # Tests of the gateway switch it on, each with a port of its own.
+            "ONESHOT_GATEWAY": "off",
             **QUICK,
             **environment,
         }

@@ -113,7 +113,15 @@ class Command(OneShotCommand):
         self._child("scheduler", [*this, "scheduler"])
         for number in range(1, workers + 1):
             self._child(f"worker-{number}", [*this, "worker"])
+        self._start_gateway()
         self._wait_for_web(host, port)
+
+    def _start_gateway(self) -> None:
+        """Start the gateway beside all else: its environment may have to be made, and nothing here needs it."""
+        self.gateway: Child | None = None
+        if settings.GATEWAY == "off":
+            return
+        self.gateway = self._child("gateway", [sys.executable, "-m", "oneshot", "proxy"])
 
     def _start_redis(self) -> None:
         server = embedded_redis.find_server()
@@ -183,6 +191,9 @@ class Command(OneShotCommand):
                 self.say(f"Docker is not used: {docker}")
         except Fault as fault:
             self.say(f"No sandbox works here: {fault} `oneshot doctor` tells more.")
+        if self.gateway is not None:
+            where = f"http://{settings.GATEWAY_HOST}:{settings.GATEWAY_PORT}"
+            self.say(f"The gateway records sessions at {where} (log: {self.gateway.log_path}).")
 
     def _demo(self, address: str) -> None:
         from oneshot import demo
@@ -197,8 +208,12 @@ class Command(OneShotCommand):
 
     def _supervise(self) -> int:
         while not self.stopping:
-            for child in self.children:
+            for child in list(self.children):
                 if child.is_running() or self.stopping:
+                    continue
+                if child is self.gateway and (child.has_given_up() or child.keeps_dying()):
+                    self.say(f"There is no gateway; the rest goes on. {child.last_words(8)}")
+                    self.children.remove(child)
                     continue
                 if child.keeps_dying():
                     self.say(f"{child.name} keeps dying; its last words:\n{child.last_words()}")

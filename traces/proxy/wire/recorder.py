@@ -168,7 +168,7 @@ class Recorder:
     def _work(self) -> None:
         while True:
             with self._wake:
-                if not (self._queue or self._gaps or self._closing):
+                if not (self._queue or self._gaps or self._closing or (self._name and self._first_beat)):
                     self._wake.wait(BEAT_S if self._name else None)
                 closing = self._closing
                 batch = self._next_batch()
