@@ -130,7 +130,7 @@
 
   function toAsked(scroll) {
     const step = viewer()?.querySelector("article.step.on");
-    const named = location.hash && document.getElementById(location.hash.slice(1));
+    const named = location.hash ? document.getElementById(location.hash.slice(1)) : null;
     if (named?.closest(".calls")) return go(named);
     if (step && scroll) go(step);
   }

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from benchmarks.models import Board
+from oneshot.visible import visible
 from runs.models import Run
 from tasks.models import Task
 from traces.models import Session
@@ -48,7 +49,7 @@ def hits(user: Any, q: str) -> list[dict[str, str]]:
     for task in tasks.only("slug", "title").order_by("slug")[:MOST]:
         found.append(_hit("tasks", task.title, reverse("task-detail", args=[task.slug]), task.slug))
     for session in sessions.only("title", "thread_id", "agent").order_by("-started_at", "-id")[:MOST]:
-        found.append(_hit("chat", str(session), session.get_absolute_url(), f"Session, {session.agent}"))
+        found.append(_hit("chat", visible(str(session)), session.get_absolute_url(), f"Session, {session.agent}"))
     return found
 
 

@@ -228,7 +228,13 @@ def refund(team: Team, **fields: Any) -> Session:
         }
         for number, size in enumerate(sizes)
     ]
-    exchanges[3] |= {"cost_usd": None, "tokens_input": None, "tokens_cached": None, "tokens_output": None}
+    exchanges[3] |= {
+        "cost_usd": None,
+        "tokens_input": None,
+        "tokens_cached": None,
+        "tokens_output": None,
+        "tokens_reasoning": None,
+    }
     gap = {"from": (START + timedelta(seconds=76)).isoformat(), "to": (START + timedelta(seconds=79)).isoformat()}
     defaults: dict[str, Any] = {
         "title": "A refund split three ways loses a cent",

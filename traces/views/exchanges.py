@@ -121,7 +121,7 @@ def exchange_detail(request: HttpRequest, pk: UUID, number: int) -> HttpResponse
         "same": same,
         "basis": number - 1 - basis if basis is not None else None,
         "everything": everything,
-        "messages": [_message(first + index, ref) for index, ref in enumerate(shown)],
+        "said": [_message(first + index, ref) for index, ref in enumerate(shown)],
         "first": first,
         "left": max(0, len(sent.messages) - first - len(shown)) if sent else 0,
         "next": first + len(shown),

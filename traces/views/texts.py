@@ -19,7 +19,7 @@ from traces import bodies
 # Of one text in a window of steps, and of one text that was asked for by itself.
 INLINE_BYTES = 8_192
 INLINE_HTML = 24_000
-INLINE_DIFF_LINES = 150
+INLINE_DIFF_LINES = 80
 WHOLE_BYTES = 200_000
 WHOLE_HTML = 800_000
 # Of all texts in one window of steps.

@@ -17,6 +17,8 @@ WINDOW = 60
 # So many steps before the one asked for: what led to it.
 BEFORE = 8
 STRIP_BARS = 120
+# Fewer bars than these do not fill the strip: a bar is never broader than a fortieth.
+LEAST_BARS = 40
 
 # The groups of kinds that a reader can hide. Notices always show.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -207,8 +209,8 @@ def strip_of(trace: Trace, step: int) -> Strip:
         height = max(1.0, max(size for _, size in chunk) / largest * 100)
         bars.append(
             Bar(
-                x=f"{index / count * 100:.2f}%",
-                width=f"{84 / count:.2f}%",
+                x=f"{index / max(count, LEAST_BARS) * 100:.2f}%",
+                width=f"{84 / max(count, LEAST_BARS):.2f}%",
                 y=f"{100 - height:.1f}%",
                 height=f"{height:.1f}%",
                 step=chunk[0][0],

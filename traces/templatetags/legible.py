@@ -1,0 +1,17 @@
+"""Writes out invisible characters where no markup can stand: in titles, attributes and cut texts."""
+
+from django import template
+
+from oneshot.visible import visible
+
+register = template.Library()
+
+
+@register.filter
+def legible(value: object) -> str:
+    """Return the text with invisible and direction-changing characters as their names, not yet escaped.
+
+    >>> legible("invoice\\u202egpj.exe")
+    'invoice‹U+202E›gpj.exe'
+    """
+    return visible(str(value))
