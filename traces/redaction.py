@@ -131,7 +131,13 @@ def _merged(found: list[Finding]) -> list[Finding]:
 
 def _known(text: str, extra: Iterable[str]) -> Iterator[Finding]:
     more = frozenset(value for value in extra if is_secret_value(value))
-    written, encoded = forms_of(known_secrets() | more)
+    for secrets in (known_secrets(), more):
+        if secrets:
+            yield from _forms_in(text, secrets)
+
+
+def _forms_in(text: str, secrets: frozenset[str]) -> Iterator[Finding]:
+    written, encoded = forms_of(secrets)
     for form in written:
         start = text.find(form)
         while start >= 0:

@@ -77,7 +77,7 @@ _WORD = re.compile(r"[A-Za-z]{1,14}|[0-9]{1,4}|v[0-9.]{1,4}")
 
 # It must begin a word, as seen from behind its first letters: a look at what stands before would slow the search.
 _JWT = re.compile(
-    r"eyJ(?:(?<![A-Za-z0-9_-]eyJ)|(?<=\\[nrtbf]eyJ)|(?<=%[0-9A-Fa-f]{2}eyJ))"
+    r"eyJ(?:(?<![A-Za-z0-9_-]eyJ)|(?<=\\[nrtbf]eyJ)|(?<=%[0-9A-Fa-f]{2}eyJ)|(?<=[0-9]meyJ))"
     r"[A-Za-z0-9_-]{10,8000}+\.[A-Za-z0-9_-]{10,}+(?:\.[A-Za-z0-9_-]{4,}+)?"
 )
 # Shapes that begin with a rare literal: the search for one is as fast as memory.
@@ -96,6 +96,22 @@ _DIGITS_BEFORE = re.compile(r"[0-9]{8,10}\Z")
 
 # A scheme, a user, a colon and a password. Quotes and backslashes end it, or it would reach over two JSON strings.
 _USER_INFO = re.compile(r"://([^\s/@:\"'\\<>`]{0,256}:[^\s/@\"'\\<>`]{1,512}|[A-Za-z0-9_.-]{20,256})@")
+
+# What stands for a password in examples and in the settings of a developer's database.
+_PLACEHOLDERS = {
+    "password",
+    "passwd",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "changeme",
+    "example",
+    "guest",
+    "xxx",
+    "xxxx",
+    "***",
+}
+_VARIABLE = re.compile(r"\$|%[sd(]|\{|\[")
 
 _ASSIGNED = re.compile(
     r"[:=]>?[ \t]{0,4}(?:\\{0,3}[\"'])?([A-Za-z0-9_\-./+~%]{12,2000}+={0,2})(?=\\{0,3}[\"'&;,)\]}\s<]|\\[nrt]|\Z)"
@@ -213,7 +229,8 @@ def _looks_random(value: str) -> bool:
 def _urls(text: str) -> Iterator[Finding]:
     if "@" in text:
         for match in _USER_INFO.finditer(text):
-            if match[1] != MASK:
+            password = match[1].rpartition(":")[2].lower()
+            if match[1] != MASK and password not in _PLACEHOLDERS and not _VARIABLE.match(password):
                 yield Finding("url", *match.span(1))
 
 
@@ -230,5 +247,7 @@ def _key_blocks(text: str) -> Iterator[Finding]:
         for piece in _LINE_END.split(text[start:end]):
             body = _KEY_LINE.search(piece)
             if body and len(body[0].strip(" -")) >= 16:
-                yield Finding("private-key", start + body.start(), start + body.end())
+                # In a diff the line's own mark stays.
+                mark = body[0][0] in "+- "
+                yield Finding("private-key", start + body.start() + mark, start + body.end())
             start += len(piece)

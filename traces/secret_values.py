@@ -45,7 +45,11 @@ MAX_AUTH_BYTES = 2_000_000
 MOST_SECRETS = 400
 FRESH_S = 2.0
 _FILE_NAME = re.compile(r"(key|token|secret|passw|credential|private|auth$|^access$|^refresh$)", re.IGNORECASE)
-_FILE_LINE = re.compile(r"([\w./:@-]{1,200}?)\"?(?:[ \t]*[=:][ \t]*|[ \t]+)[\"']?([^\s\"',]{8,4000})")
+_FILE_LINE = re.compile(
+    r"""^[ \t]*(?:export[ \t]+|-[ \t]+)?["']?(?:([\w./:@-]{1,200}?)["']?[ \t]*=|([\w.-]{1,200})["']?[ \t]*:[ \t])"""
+    r"""[ \t]*["']?([^\s"']{8,4000})""",
+    re.MULTILINE,
+)
 _FILE_URL = re.compile(r"://([^\s/@:]*):([^\s/@]+)@")
 
 
@@ -93,10 +97,10 @@ def _secrets_of_file(path: str, mtime_ns: int, size: int) -> frozenset[str]:
     try:
         values = list(_secrets_in_document(json.loads(text), ""))
     except (ValueError, RecursionError):
-        values = [value for name, value in _FILE_LINE.findall(text) if _FILE_NAME.search(name)]
+        values = [value for name, key, value in _FILE_LINE.findall(text) if _FILE_NAME.search(name or key)]
         values += [found for user, password in _FILE_URL.findall(text) for found in (user, password)]
         words = text.split()
-        if len(words) == 1:  # a file that holds one token and nothing else
+        if len(words) == 1 and "=" not in words[0].rstrip("="):  # a file that holds one token and nothing else
             values.append(words[0])
         # .netrc: machine host login user password word
         values += [value for name, value in pairwise(words) if name == "password"]
