@@ -21,10 +21,11 @@ from tests.builders import (
     make_user,
     make_version,
 )
+from traces.models import Exchange, ImportCursor, Session, Step, StoredMessage
 
 pytestmark = pytest.mark.django_db
 
-OURS = ("accounts", "tasks", "runs", "benchmarks")
+OURS = ("accounts", "traces", "tasks", "runs", "benchmarks")
 # These are shown inside of another row's page.
 INLINE = {"accounts.Membership", "tasks.Criterion"}
 
@@ -50,6 +51,11 @@ def everything() -> None:
     Cell.objects.get_or_create(task_version=run.task_version, task=run.task, agent=run.agent)
     Tally.objects.get_or_create(task_version=run.task_version)
     Membership.objects.create(team=run.team, user=make_user())
+    session = Session.objects.create(team=run.team, agent="codex", thread_id="t")
+    Exchange.objects.create(session=session, key="a", source="proxy")
+    Step.objects.create(session=session, key="a", source="proxy", position=1, kind="user")
+    StoredMessage.objects.create(session=session, hash="0" * 64, ref="x")
+    ImportCursor.objects.create(source="x")
 
 
 def models() -> list[type]:

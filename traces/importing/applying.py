@@ -93,6 +93,9 @@ def _redact(sessions: Sequence[SessionRecords], secrets: Sequence[str]) -> None:
 
     metas: list[tuple[int, StepRecord]] = []
     for records in sessions:
+        if remote := records.facts.get("repository"):
+            # What is taken out of a URL would leave one that cannot be taken apart.
+            records.facts["repository"] = without_user(remote)
         take(records, ("label",))
         take(records.facts, list(records.facts))
         take(records.messages, list(records.messages))
@@ -111,7 +114,11 @@ def _redact(sessions: Sequence[SessionRecords], secrets: Sequence[str]) -> None:
         else:
             setattr(thing, name, redactor[number])
     for number, step in metas:
-        step.meta = json.loads(redactor[number])
+        try:
+            step.meta = json.loads(redactor[number])
+        except ValueError:
+            # What was taken out took a quote with it.
+            step.meta = {}
 
 
 _STEP_SAID = ("text", "preview", "result", "name", "agent_path")
@@ -224,8 +231,6 @@ def _take_facts(session: Session, records: SessionRecords) -> bool:
     changed = False
     for name, limit in _FACTS.items():
         value = clean(records.facts.get(name, ""), limit)
-        if name == "repository":
-            value = without_user(value)
         if value and value != getattr(session, name) and (better or not getattr(session, name)):
             setattr(session, name, value)
             changed = True
