@@ -195,27 +195,30 @@ def _put_toml(text: str, stanza: Stanza) -> str:
         # Codex waits only about a second for its servers; on a busy machine that is too short.
         document.add(GRACE, tomlkit.item(GRACE_MS))
         expected[GRACE] = GRACE_MS
-    table = tomlkit.table()
+    head = tomlkit.dumps(document)
+    if NAME not in known.get("mcp_servers", {}):
+        # At the end, so that not a byte of what the user wrote is moved.
+        gap = "" if not head or head.endswith("\n\n") else "\n" if head.endswith("\n") else "\n\n"
+        new = f"{head}{gap}[mcp_servers.{NAME}]\n{tomlkit.dumps(_filled(tomlkit.table(), entry))}"
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            if tomllib.loads(new) == expected:
+                return new
+    # There is one already, or the servers are written as an inline table or with dotted keys.
+    servers: Any = document["mcp_servers"]
+    servers[NAME] = _filled(tomlkit.table() if NAME in servers else tomlkit.inline_table(), entry)
+    new = tomlkit.dumps(document)
+    _expect(_read_toml(new), expected)
+    return new
+
+
+def _filled(table: Any, entry: Document) -> Any:
     for key, value in entry.items():
-        item = tomlkit.item(value)
+        item: Any = tomlkit.item(value)
         if isinstance(value, dict):
             item = tomlkit.inline_table()
             item.update(value)
-        table.add(key, item)
-    if NAME in known.get("mcp_servers", {}):
-        document["mcp_servers"][NAME] = table  # type: ignore[index]
-        new = tomlkit.dumps(document)
-    elif "mcp_servers" in known and not known["mcp_servers"]:
-        document["mcp_servers"] = {NAME: table}
-        new = tomlkit.dumps(document)
-    else:
-        # At the end, so that not a byte of what the user wrote is moved.
-        head = tomlkit.dumps(document)
-        gap = "" if not head or head.endswith("\n\n") else "\n" if head.endswith("\n") else "\n\n"
-        stanza_text = tomlkit.dumps({"mcp_servers": {NAME: table}}).replace("[mcp_servers]\n", "", 1)
-        new = f"{head}{gap}{stanza_text}"
-    _expect(_read_toml(new), expected)
-    return new
+        table.append(key, item)
+    return table
 
 
 def _take_toml(text: str, earlier: Any) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 PORT = 18080
 PATIENCE_S = 0.3
+# What `traces.proxy.gateway` calls itself; importing that would bring Django along.
+SERVICE = "oneshot-gateway"
 CA_FILE = Path("proxy") / "ca" / "mitmproxy-ca-cert.pem"
 SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -64,13 +66,12 @@ def _problem(host: str, port: int) -> str:
     connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
     try:
         connection.request("GET", "/health")
-        answer = connection.getresponse()
-        document = json.loads(answer.read(65536))
+        document = json.loads(connection.getresponse().read(65536))
     except (OSError, http.client.HTTPException, ValueError):
         return f"The gateway does not answer on {host}:{port} (start it with `oneshot up` or `oneshot proxy`)"
     finally:
         connection.close()
-    if answer.status != 200 or not isinstance(document, dict):
+    if not isinstance(document, dict) or document.get("service") != SERVICE:
         return f"What answers on {host}:{port} is not OneShot's gateway (set ONESHOT_GATEWAY_PORT)"
     return ""
 

@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/health":
-            self._answer(200, json.dumps({"status": "ok"}).encode())
+            self._answer(200, json.dumps({"status": "ok", "service": "oneshot-gateway"}).encode())
         elif self.headers.get("Upgrade", "").lower() == "websocket":
             self.passing.seen.append(self.path)
             self._answer(426, b"{}")
