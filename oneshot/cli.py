@@ -14,9 +14,9 @@ def main(argv: list[str] | None = None) -> None:
     """
     words = argv or sys.argv
     if words[1:2] and words[1] in WRAPPERS:
-        from tasks.wrappers import launch
+        from tasks.wrappers.launch import main as launch
 
-        sys.exit(launch.main(words[1], words[2:]))
+        sys.exit(launch(words[1], words[2:]))
     if words[1:2] == ["capture"]:
         from oneshot import places
 

@@ -226,10 +226,10 @@ def _take_toml(text: str, earlier: Any) -> str:
     document = tomlkit.parse(text)
     expected = {**known, "mcp_servers": dict(known["mcp_servers"])}
     if earlier is None:
-        del document["mcp_servers"][NAME]  # type: ignore[union-attr]
+        del document["mcp_servers"][NAME]
         del expected["mcp_servers"][NAME]
     else:
-        document["mcp_servers"][NAME] = earlier  # type: ignore[index]
+        document["mcp_servers"][NAME] = earlier
         expected["mcp_servers"][NAME] = earlier
     if known.get(GRACE) == GRACE_MS:
         del document[GRACE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,12 +49,7 @@ def answer(tool: str, arguments: dict[str, Any], *, worktree: Path, client: Clie
 
         close_old_connections()
         try:
-            return {
-                tools.START: _start,
-                tools.END: _end,
-                tools.CHECK: _check,
-                tools.AUTOFIX: _autofix,
-            }[tool](worktree, client, **arguments)
+            return DOING[tool](worktree, client, **arguments)
         except DatabaseError as error:
             log.write(traceback.format_exc())
             return failure("STATE_READ_ERROR", f"OneShot's database cannot be used: {error}")
@@ -141,6 +137,14 @@ def _autofix(worktree: Path, client: Client) -> dict[str, Any]:
     from tasks.capture.autofix import autofix
 
     return autofix(worktree)
+
+
+DOING: dict[str, Callable[..., dict[str, Any]]] = {
+    tools.START: _start,
+    tools.END: _end,
+    tools.CHECK: _check,
+    tools.AUTOFIX: _autofix,
+}
 
 
 def _log_to_the_log() -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import anyio
 import anyio.to_thread
@@ -53,7 +53,10 @@ def make_server(worktree: Path) -> Server[Any]:
 async def _serve(reader: int, front: Front, worktree: Path) -> None:
     server = make_server(worktree)
     lines = anyio.wrap_file(os.fdopen(reader, "r", encoding="utf-8", errors="replace", newline="\n"))
-    async with stdio_server(stdin=lines, stdout=anyio.wrap_file(_Answers(front))) as (questions, answers):
+    async with stdio_server(stdin=lines, stdout=anyio.wrap_file(cast("IO[str]", _Answers(front)))) as (
+        questions,
+        answers,
+    ):
         front.sdk_is_up.set()
         await server.run(questions, answers, server.create_initialization_options(NotificationOptions()))
 
@@ -130,7 +133,7 @@ def _client(context: ServerRequestContext[Any]) -> Client:
     name = hello.client_info.name if hello else ""
     version = hello.client_info.version if hello else ""
     agent = next((kind for word, kind in AGENTS.items() if word in name.lower()), "")
-    meta: dict[str, Any] = dict(context.meta or {})  # type: ignore[arg-type]
+    meta: dict[str, Any] = dict(context.meta or {})
     turn = meta.get("x-codex-turn-metadata")
     sent = [meta.get("threadId"), meta.get("sessionId"), turn.get("thread_id") if isinstance(turn, dict) else None]
     # Claude Code sends no thread along, but starts the server with its session's id.
