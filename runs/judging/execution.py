@@ -216,14 +216,18 @@ class _Judging:
         """Ask until every question is settled; what goes wrong is raised once all that was on its way has come back."""
         going: dict[Future[Asked], tuple[Item, int]] = {}
         trouble: Exception | None = None
+        # One question may fail where others do not; two failures without an answer between are the service's.
+        given_up: set[int] = set()
+        stop = failed_last = False
         most = max(1, int(self.config.parameter("parallel")))
         with ThreadPoolExecutor(max_workers=most) as pool:
             while True:
                 busy = {id(item) for item, _ in going.values()}
                 # First every criterion once, then again: what ends early has then answered as many as it could.
                 for item in sorted(items, key=lambda item: len(item.answers)):
-                    if trouble is None and id(item) not in busy and len(going) < most:
-                        trouble = self._next(client, item, pool, going)
+                    if not stop and id(item) not in busy | given_up and len(going) < most:
+                        over = self._next(client, item, pool, going)
+                        trouble, stop = trouble or over, over is not None
                 if not going:
                     break
                 done, _ = wait(going, return_when=FIRST_COMPLETED)
@@ -231,10 +235,14 @@ class _Judging:
                     item, sample = going.pop(future)
                     try:
                         self._record(item, sample, future.result())
+                        failed_last = False
                     except LostClaim:
                         raise
                     except Exception as error:  # noqa: BLE001 - raised below, once nothing is on its way
                         trouble = trouble or error
+                        given_up.add(id(item))
+                        stop = stop or failed_last or not isinstance(error, Outage)
+                        failed_last = True
         if trouble is not None:
             raise trouble
 
