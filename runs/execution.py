@@ -10,6 +10,7 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import timedelta
 from decimal import Decimal
@@ -33,6 +34,7 @@ from runs.relay import Holder, Relay, open_door
 from runs.sandboxes.base import Limits, Network, Provider, Sandbox, SandboxSpec
 from runs.tracing import import_trace
 from tasks.patches import line_counts
+from traces.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +148,9 @@ class _Execution:
         image = images.ensure(self.version, self.run.sandbox, log=self.log, alive=self.keeper.alive)
         self._move(Status.RUNNING, image=image)
         sandbox, ending = self._try(agent, image)
+        ending.final_message, ending.error = (
+            redact(text, extra=self.secrets) for text in (ending.final_message, ending.error)
+        )
         self._move(Status.COLLECTING, isolation=sandbox.isolation, **_found(self.run, ending))
         diff, too_large = self._collect(sandbox)
         self.keeper.let_go(sandbox)
@@ -274,6 +279,14 @@ class _Execution:
             self.keeper.alive()
             raise
 
+    def _kept(self, artifacts: dict[str, tuple[str, bytes]]) -> Iterator[tuple[str, str, bytes]]:
+        """Yield (name, media type, bytes) with secrets taken out of texts: a model may know and say them."""
+        for name, (kind, data) in artifacts.items():
+            if kind.startswith(("text/", "application/json")):
+                text = data.decode("utf-8", "surrogateescape")
+                data = redact(text, extra=self.secrets).encode("utf-8", "surrogateescape")
+            yield name, kind, data
+
     def _finish(self, outcome: str, *, grade: Grade | None, error: str) -> None:
         """Record everything in one transaction: the whole result, or nothing of it."""
         self.keeper.alive()
@@ -293,7 +306,7 @@ class _Execution:
         artifacts = self.artifacts | (grade.artifacts if grade else {})
         stored = [
             Artifact(run=run, name=name, media_type=kind, digest=store.put(data), bytes=len(data))
-            for name, (kind, data) in artifacts.items()
+            for name, kind, data in self._kept(artifacts)
         ]
         if grade:
             fields["detail"] = {**run.detail, "grading": grade.reason, "tampered": grade.tampered}

@@ -35,6 +35,10 @@ def as_dict(run: Run) -> dict[str, Any]:
         "rubric_score": rubric_score(run),
         "tokens": {"input": run.tokens_input, "cached": run.tokens_cached, "output": run.tokens_output},
         "cost_usd": None if run.cost_usd is None else float(run.cost_usd),
+        # With some, the cost is a lower bound.
+        "answers_without_cost": run.detail.get("answers_without_cost", 0),
+        "limits": run.limits,
+        "session": str(run.session_id) if run.session_id else None,
         "seconds": {name: round(seconds, 3) for name, seconds in run.phase_seconds().items()},
         "diff_bytes": run.diff_bytes,
         "url": url(run),
@@ -91,7 +95,7 @@ def _run_lines(run: Run) -> list[str]:
     seconds = run.phase_seconds()
     spent = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items() if value >= 0.05)
     lines.append(f"  Tokens    {_tokens(run)}")
-    lines.append(f"  Cost      {'unknown' if run.cost_usd is None else f'${run.cost_usd:.4f}'}")
+    lines.append(f"  Cost      {_cost(run)}")
     lines.append(
         f"  Time      {'unknown' if run.seconds is None else f'{run.seconds:.1f} s'}" + (f" ({spent})" if spent else "")
     )
@@ -152,7 +156,17 @@ def _tokens(run: Run) -> str:
     if run.tokens_input is None and run.tokens_output is None:
         return "unknown"
     cached = f" ({run.tokens_cached} cached)" if run.tokens_cached else ""
-    return f"{run.tokens_input or 0} in{cached}, {run.tokens_output or 0} out"
+    budget = f" (budget {run.limits['max_tokens']})" if "max_tokens" in run.limits else ""
+    return f"{run.tokens_input or 0} in{cached}, {run.tokens_output or 0} out{budget}"
+
+
+def _cost(run: Run) -> str:
+    if run.cost_usd is None:
+        return "unknown"
+    unknown = run.detail.get("answers_without_cost", 0)
+    budget = run.limits.get("max_cost_usd")
+    least = f"at least ${run.cost_usd:.4f} ({unknown} answers unknown)" if unknown else f"${run.cost_usd:.4f}"
+    return least + (f" of ${budget}" if budget else "")
 
 
 def _totals(runs: Sequence[Run]) -> list[str]:

@@ -1,14 +1,20 @@
 """A task from its directory to a graded run, by the commands that a person types and with nothing else running."""
 
 import shutil
+import sqlite3
+import zlib
+from contextlib import closing
 
 import pytest
+import zstandard
 
 from oneshot import demo
 from tests.installation import Installation
+from tests.servers import anthropic as messages
 from tests.servers.responses import Step, http_error, say, scripted_responses, shell
 
 TASK = "log-summary"
+ZSTD = b"\x28\xb5\x2f\xfd"
 KEY = "sk-canary-0123456789abcdefghij"
 SOLUTION = (demo.HERE / "tasks" / TASK / "solution" / "summary.sh").read_text()
 SOLVE = f"cat > summary.sh <<'END'\n{SOLUTION}END"
@@ -106,6 +112,14 @@ def test_the_terminal_shows_a_summary_with_tests_time_and_the_page(validated):
         (["run_task", TASK, "--agent", "nop", "--attempts", "0"], "the least is 1"),
         (["run_task", TASK, "--agent", "command"], "command"),
         (["run_task", TASK, "--agent-file", "nowhere.toml"], "nowhere.toml"),
+        (["run_task", TASK, "--agent", "nop", "--timeout", "-3"], "--timeout"),
+        (["run_task", TASK, "--agent", "nop", "--max-tokens", "0"], "--max-tokens 0: give a whole number"),
+        (["run_task", TASK, "--agent", "nop", "--max-cost", "lots"], "--max-cost 'lots': give an amount"),
+        (
+            ["run_task", TASK, "--agent", "codex", "--model", "my-own", "--max-cost", "1"],
+            "No price is known for model my-own",
+        ),
+        (["run_task", TASK, "--agent", "claude_code", "--max-cost", "1"], "names no model"),
         (["cancel_run", "7"], "There is no run '7'"),
     ],
 )
@@ -162,5 +176,79 @@ def test_a_codex_that_does_not_finish_keeps_its_diff_and_gets_the_right_outcome(
         assert run["error"] != ""
 
 
-def codex(service) -> list[str]:
-    return ["--agent", "codex", "--model", "scripted-1", "--base-url", service.url, "--key-env", "TEST_MODEL_KEY"]
+def codex(service, model="scripted-1") -> list[str]:
+    return ["--agent", "codex", "--model", model, "--base-url", service.url, "--key-env", "TEST_MODEL_KEY"]
+
+
+def claude(service, model="claude-sonnet-4-5") -> list[str]:
+    return ["--agent", "claude_code", "--model", model, "--base-url", service.url, "--key-env", "TEST_MODEL_KEY"]
+
+
+def session_of(installation, run):
+    [row] = installation.rows(
+        "SELECT agent, origin, thread_id, step_count, tokens_input, cost_usd FROM traces_session WHERE id = "
+        f"'{run['session'].replace('-', '')}'"
+    )
+    return row
+
+
+def said(installation, run):
+    """Return everything that was kept of a run's words, in the proxy database and the content store."""
+    with closing(sqlite3.connect(installation.data_dir / "proxy" / "proxy.sqlite3")) as db:
+        rows = db.execute("SELECT request_head, response_body FROM exchange WHERE run = ?", (run["id"],)).fetchall()
+        packed = [blob for row in rows for blob in row] + [body for (body,) in db.execute("SELECT body FROM message")]
+    kept = [zlib.decompress(blob) for blob in packed if blob]
+    for path in installation.data_dir.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            kept.append(zstandard.ZstdDecompressor().decompressobj().decompress(data) if data[:4] == ZSTD else data)
+    return b"\n".join(kept)
+
+
+@pytest.mark.claude
+@pytest.mark.parametrize("sandbox", ["local", DOCKER])
+def test_the_real_claude_code_resolves_the_task_with_its_cost_and_its_trace(validated, sandbox):
+    steps = [messages.Step(items=[messages.bash(SOLVE)]), messages.Step(items=[messages.say(f"It counts. {KEY}")])]
+    with messages.scripted_messages(steps) as service:
+        run = attempt(validated, *claude(service), "--max-cost", "1.50", sandbox=sandbox)
+        assert {turn["headers"].get("x-api-key") for turn in service.turns} == {KEY}
+    assert (run["outcome"], run["error"], run["agent"]) == ("resolved", "", "claude_code")
+    assert run["tokens"] == {"input": 2000, "cached": 400, "output": 100}
+    # 1600 new, 400 cached, 100 out, at 3, 0.30 and 15 dollars a million
+    assert run["cost_usd"] == pytest.approx(0.00642)
+    assert run["limits"]["max_cost_usd"] == "1.5"
+    session = session_of(validated, run)
+    assert (session["agent"], session["origin"]) == ("claude_code", "run")
+    assert (session["tokens_input"], session["cost_usd"]) == (2000, pytest.approx(0.00642))
+    assert session["thread_id"]
+    assert session["step_count"] >= 3
+    assert b"It counts." in said(validated, run)
+    assert KEY.encode() not in said(validated, run)
+
+
+@pytest.mark.codex
+def test_a_run_that_has_spent_its_budget_is_graded_and_its_trace_is_kept(validated):
+    steps = [Step(items=[shell(SOLVE)]), Step(items=[say("Done.")])]
+    with scripted_responses(steps) as service:
+        by_tokens = attempt(validated, *codex(service), "--max-tokens", "500")
+        by_cost = attempt(validated, *codex(service, model="gpt-5"), "--max-cost", "0.0001")
+        plain = attempt(validated, *codex(service))
+        assert len(service.requests) == 1 + 1 + 2
+    for run, words in ((by_tokens, "500 tokens"), (by_cost, "0.0001 USD")):
+        assert (run["status"], run["outcome"]) == ("finished", "budget_exhausted")
+        assert words in run["error"]
+        assert run["fail_to_pass"] == {"passed": 3, "failed": 0}
+        assert session_of(validated, run)["origin"] == "run"
+    assert by_cost["cost_usd"] == pytest.approx(0.001525)
+    # An unknown price is an unknown cost, and a budget is no part of what an agent is.
+    assert (plain["cost_usd"], plain["answers_without_cost"]) == (None, 2)
+    [row] = validated.rows(
+        "SELECT count(DISTINCT agent_id) AS count FROM runs_run WHERE json_extract(limits, '$.max_tokens') = 500 "
+        f"OR id = '{plain['id'].replace('-', '')}'"
+    )
+    assert row["count"] == 1
+
+
+def test_an_agent_without_a_model_has_no_trace_and_needs_no_price(validated):
+    run = attempt(validated, "--agent", "nop", "--max-cost", "1")
+    assert (run["session"], run["cost_usd"], run["outcome"]) == (None, None, "empty_patch")
