@@ -113,9 +113,13 @@ class RunningGateway:
         return json.loads(body) if status == 200 else None
 
     def rows(self, sql: str = "SELECT * FROM exchange ORDER BY seq", *args: Any) -> list[sqlite3.Row]:
-        with contextlib.closing(sqlite3.connect(self.database, timeout=20)) as db:
-            db.row_factory = sqlite3.Row
-            return db.execute(sql, args).fetchall()
+        """Return rows as they are now; none while the database is not there yet."""
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=20)) as db:
+                db.row_factory = sqlite3.Row
+                return db.execute(sql, args).fetchall()
+        except sqlite3.OperationalError:
+            return []
 
     def wait_for_rows(self, count: int, seconds: float = 15) -> list[sqlite3.Row]:
         """Return the exchanges once there are so many."""

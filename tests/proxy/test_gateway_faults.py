@@ -1,0 +1,171 @@
+"""Nothing that happens to the gateway's record reaches a client, and what is lost is said."""
+
+import http.client
+import json
+import os
+import resource
+import signal
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from oneshot.processes import descendants
+from tests.installation import is_alive, wait_for
+from tests.proxy.running import running_gateway, text_of
+from tests.servers.responses import Step, say, scripted_responses
+from tests.servers.upstream import upstream
+
+pytestmark = pytest.mark.gateway
+
+JSON = {"content-type": "application/json"}
+
+
+def asking(text: str = "hi", size: int = 0) -> bytes:
+    content = text + "".join(f" {number}" for number in range(size // 8))
+    return json.dumps({"model": "m", "stream": True, "input": [{"role": "user", "content": content}]}).encode()
+
+
+@pytest.fixture(scope="module")
+def service():
+    with scripted_responses([Step(items=[say("Hello.")])]) as server:
+        yield server
+
+
+def ask(gateway, text="hi", size=0):
+    return gateway.ask("/scripted/v1/responses", asking(text, size), headers={**JSON, "session-id": "thread-1"})[0]
+
+
+def test_killed_gateway_returns_and_says_that_it_was_away(service, tmp_path):
+    with running_gateway(tmp_path, {"scripted": service.url.removesuffix("/v1")}) as gateway:
+        assert ask(gateway) == 200
+        gateway.wait_for_rows(1)
+        old = gateway.pid
+        os.kill(old, signal.SIGKILL)
+        wait_for(lambda: (health := gateway.health()) and health["pid"] != old, "the gateway's return")
+        assert ask(gateway) == 200
+        assert len(gateway.wait_for_rows(2)) == 2
+        [gap] = gateway.rows("SELECT * FROM gap")
+        assert gap["t_from"] <= gap["t_to"]
+        assert "suddenly" in gap["reason"]
+
+
+def test_killed_command_leaves_nothing_running(service, tmp_path):
+    with running_gateway(tmp_path, {}) as gateway:
+        family = descendants(gateway.process.pid)
+        assert family
+        gateway.process.send_signal(signal.SIGKILL)
+        wait_for(lambda: not any(is_alive(pid) for pid in family), "the end of the gateway", 15)
+
+
+def test_full_disk_breaks_no_client(service, tmp_path):
+    with running_gateway(tmp_path, {"scripted": service.url.removesuffix("/v1")}) as gateway:
+        assert ask(gateway, "before") == 200
+        gateway.wait_for_rows(1)
+        pid = gateway.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (200_000, hard))
+        for number in range(12):
+            assert ask(gateway, f"while full {number}", 100_000) == 200
+        wait_for(lambda: gateway.health()["trouble"], "the trouble with the disk")
+        assert ask(gateway, "still served") == 200
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        rows = gateway.wait_for_rows(14)
+        assert gateway.health()["trouble"] == ""
+        assert "still served" in json.dumps(gateway.messages(rows[-1]))
+
+
+def test_locked_database_breaks_no_client(service, tmp_path):
+    with running_gateway(tmp_path, {"scripted": service.url.removesuffix("/v1")}) as gateway:
+        lock = sqlite3.connect(gateway.database, isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        assert [ask(gateway) for _ in range(3)] == [200] * 3
+        assert time.monotonic() - begun < 3
+        wait_for(lambda: gateway.health()["trouble"], "the trouble with the lock")
+        lock.execute("ROLLBACK")
+        lock.close()
+        assert len(gateway.wait_for_rows(3)) == 3
+
+
+def test_removed_and_damaged_databases_are_begun_anew(service, tmp_path):
+    with running_gateway(tmp_path, {"scripted": service.url.removesuffix("/v1")}) as gateway:
+        ask(gateway, "first")
+        gateway.wait_for_rows(1)
+        for path in gateway.database.parent.glob("proxy.sqlite3*"):
+            path.unlink()
+        assert ask(gateway, "second") == 200
+        wait_for(gateway.database.exists, "a new database")
+        assert "second" in json.dumps(gateway.messages(gateway.wait_for_rows(1)[0]))
+        for path in gateway.database.parent.glob("proxy.sqlite3*"):
+            path.unlink()
+        gateway.database.write_bytes(b"this is no database, " * 1000)
+        assert ask(gateway, "third") == 200
+        wait_for(lambda: list(gateway.database.parent.glob("*.broken-*")), "the damaged file's move")
+        assert "third" in json.dumps(gateway.messages(gateway.wait_for_rows(1)[0]))
+
+
+def test_client_that_hangs_up_leaves_what_came(tmp_path):
+    gone = threading.Event()
+
+    def answer(exchange):
+        exchange.start_stream()
+        exchange.send_piece(b'data: {"type":"response.created","response":{"id":"r9"}}\n\n')
+        gone.wait(20)
+        for _ in range(200):
+            exchange.send_piece(b'data: {"type":"x"}\n\n')
+            time.sleep(0.01)
+
+    with upstream(answer) as service, running_gateway(tmp_path, {"slow": service.url}) as gateway:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+        connection.request("POST", "/slow/responses", asking(), JSON)
+        response = connection.getresponse()
+        assert response.read1(100)
+        response.close()
+        connection.close()
+        gone.set()
+        [row] = gateway.wait_for_rows(1)
+        assert row["error"]
+        assert "r9" in text_of(row)
+
+
+def test_a_stream_of_50_mb_leaves_memory_flat(tmp_path):
+    with (
+        scripted_responses([Step(items=[say("Done.")], pad_bytes=50_000_000)]) as service,
+        running_gateway(tmp_path, {"big": service.url}) as gateway,
+    ):
+        gateway.ask("/big/models")
+        pid = gateway.pid
+        before = peak_mb(pid)
+        status, body = gateway.ask("/big/responses", asking(), headers=JSON)
+        [row] = gateway.wait_for_rows(1, 60)
+        assert status == 200
+        assert len(body) == row["response_bytes"] > 50_000_000
+        assert (row["truncated"], row["tokens_input"]) == (1, 1000)
+        assert peak_mb(pid) - before < 100
+
+
+def peak_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def test_eight_clients_at_once_lose_nothing(service, tmp_path):
+    with running_gateway(tmp_path, {"scripted": service.url.removesuffix("/v1")}) as gateway:
+        statuses: list[int] = []
+
+        def client(number: int) -> None:
+            statuses.extend(ask(gateway, f"client {number} request {count}") for count in range(10))
+
+        threads = [threading.Thread(target=client, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert statuses == [200] * 80
+        rows = gateway.wait_for_rows(80)
+        assert len({row["id"] for row in rows}) == 80
+        said = {gateway_message["content"] for row in rows for gateway_message in gateway.messages(row)}
+        assert len(said) == 80
