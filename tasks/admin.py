@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -15,7 +15,8 @@ from django.utils.safestring import SafeString
 from oneshot.accounts.models import Team, Visibility
 from oneshot.admin import ReadOnlyAdmin, ReadOnlyInline
 from tasks.access import set_team, set_visibility
-from tasks.models import Criterion, Rubric, Task, TaskVersion
+from tasks.capture.errors import BadRepository
+from tasks.models import Capture, Criterion, Rubric, Task, TaskVersion
 
 
 class VersionInline(ReadOnlyInline):
@@ -121,6 +122,33 @@ class RubricAdmin(ReadOnlyAdmin):
     list_select_related = ["task", "created_by"]
     search_fields = ["task__slug", "digest"]
     inlines = [CriterionInline]
+
+
+@admin.register(Capture)
+class CaptureAdmin(ReadOnlyAdmin):
+    list_display = ["slug", "title", "status", "agent", "team", "user", "task", "started_at", "ended_at"]
+    list_filter = ["status", "agent", "team"]
+    list_select_related = ["team", "user", "task"]
+    search_fields = ["slug", "title", "worktree", "thread_id"]
+    exclude = ["detail"]
+    readonly_fields = ["facts"]
+    actions = ["drop"]
+    ordering = ["-started_at"]
+
+    def facts(self, capture: Capture) -> SafeString:
+        return _document(capture.detail)
+
+    @admin.action(description="Drop the chosen captures and their refs")
+    def drop(self, request: HttpRequest, captures: QuerySet[Capture]) -> None:
+        from tasks.capture import drop
+
+        for capture in captures:
+            try:
+                drop(capture)
+            except BadRepository as error:
+                self.message_user(request, f"{capture.slug}: {error}", messages.ERROR)
+            else:
+                self.message_user(request, f"{capture.slug} dropped")
 
 
 def _document(value: Any) -> SafeString:

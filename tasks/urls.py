@@ -2,11 +2,13 @@
 
 from django.urls import include, path
 
-from tasks import views, views_sessions
+from tasks import views, views_captures, views_sessions
 
 urlpatterns = [
     path("", views.task_list, name="task-list"),
     path("from-session/<uuid:pk>/", views_sessions.task_from_session, name="task-from-session"),
+    path("captures/<uuid:pk>/finish/", views_captures.capture_finish, name="capture-finish"),
+    path("captures/<uuid:pk>/drop/", views_captures.capture_drop, name="capture-drop"),
     path("", include("tasks.curation.urls")),
     path("<slug:slug>/", views.task_detail, name="task-detail"),
     path("<slug:slug>/visibility/", views.task_visibility, name="task-visibility"),

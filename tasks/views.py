@@ -14,6 +14,7 @@ from tasks import facts
 from tasks.access import set_visibility
 from tasks.listing import PAGE, Listing
 from tasks.models import Task, TaskVersion
+from tasks.views_captures import open_captures_of
 
 # Ids of tests to fix on the page itself; the rest is one click away.
 MOST_TESTS = 12
@@ -40,6 +41,7 @@ def task_list(request: HttpRequest) -> HttpResponse:
         "validations": validations,
         "page": page,
         "rows": [(task, task.current_version and facts.repository(task.current_version)["name"]) for task in page],
+        "captures": list(open_captures_of(request.user)) if request.user.is_authenticated else [],
         "any_at_all": total > 0 or (listing.is_filtered and visible.exists()),
         "nav": "tasks",
     }

@@ -10,7 +10,7 @@ from benchmarks.models import Board, Cell, Tally
 from oneshot import store
 from oneshot.accounts.models import FailedLogIn, Membership, Team, User, Visibility
 from runs.models import Artifact, Image, LogChunk, Run, TestResult, Validation
-from tasks.models import Task
+from tasks.models import Capture, Task
 from tests.builders import (
     make_agent,
     make_rubric,
@@ -56,6 +56,7 @@ def everything() -> None:
     Step.objects.create(session=session, key="a", source="proxy", position=1, kind="user")
     StoredMessage.objects.create(session=session, hash="0" * 64, ref="x")
     ImportCursor.objects.create(source="x")
+    Capture.objects.create(team=run.team, slug="c_20261120_120000", title="C", worktree="/w", git_dir="/w/.git")
 
 
 def models() -> list[type]:

@@ -18,7 +18,7 @@ from benchmarks.models import Board
 from oneshot import store
 from oneshot.accounts.models import Membership, Team, User
 from runs.models import Artifact, Run, TestResult
-from tasks.models import Finding, Task
+from tasks.models import Capture, Finding, Task
 from tests.builders import DIFF, make_run, make_superuser, make_task, make_team, make_user
 from tests.sessions.builders import make_session, said
 from traces.models import Session
@@ -112,7 +112,7 @@ def of_task(world: World) -> dict[str, Any]:
 
 
 def of_finding(world: World) -> dict[str, Any]:
-    return {"slug": world.task.slug, "pk": world.finding.pk}
+    return {"slug": world.task.slug, "fingerprint": world.finding.fingerprint}
 
 
 def of_version(world: World) -> dict[str, Any]:
@@ -133,6 +133,12 @@ def of_artifact(world: World) -> dict[str, Any]:
 
 def of_session(world: World) -> dict[str, Any]:
     return {"pk": world.session.pk}
+
+
+def of_capture(world: World) -> dict[str, Any]:
+    # Its folder does not exist: finishing says so and leaves it.
+    row = {"team": world.team, "title": "Captured", "worktree": "/nonexistent", "git_dir": "/nonexistent/.git"}
+    return {"pk": Capture.objects.get_or_create(slug="captured_20261120_120000", defaults=row)[0].pk}
 
 
 def of_board(world: World) -> dict[str, Any]:
@@ -188,6 +194,8 @@ EXPECTED: dict[str, Route] = {
     "session-exchange-text": Route(TEAM_ONLY, lambda world: {**of_session(world), "number": 1, "part": "request"}),
     "session-export": Route(TEAM_ONLY, lambda world: {**of_session(world), "name": "atif.json"}),
     "session-delete": Route("302 404 200 200 200", of_session, least="curator"),
+    "capture-finish": Route("302 404 302 302 302", of_capture, "post", least="curator"),
+    "capture-drop": Route("302 404 302 302 302", of_capture, "post", least="curator"),
     "task-from-session": Route("302 404 200 200 200", of_session, least="curator"),
     # curation
     "curation-queue": Route("302 200 302 302 302", least="curator"),
