@@ -48,9 +48,12 @@ def stanza(data_dir: Path) -> Stanza:
     """
     env = {"ONESHOT_DATA_DIR": str(data_dir)}
     notes: list[str] = []
-    for name in ("ONESHOT_URL", "DATABASE_URL_FILE"):
+    if value := os.environ.get("ONESHOT_URL", "").strip():
+        env["ONESHOT_URL"] = value
+    # Codex passes few variables on. By the last two the session's own files are found.
+    for name in ("DATABASE_URL_FILE", "CODEX_HOME", "CLAUDE_CONFIG_DIR"):
         if value := os.environ.get(name, "").strip():
-            env[name] = os.path.abspath(value) if name.endswith("_FILE") else value  # noqa: PTH100 - keeps symlinks
+            env[name] = os.path.abspath(value)  # noqa: PTH100 - links stay links
     if url := os.environ.get("DATABASE_URL", "").strip():
         if _holds_a_password(url):
             notes.append(
