@@ -16,7 +16,9 @@ from tasks.models import Task, TaskVersion
 
 def visible_run(request: HttpRequest, pk: UUID) -> Run:
     """Return a run that the reader may see, or raise Http404."""
-    runs = Run.objects.visible_to(request.user).select_related("task", "task_version", "team", "agent", "image")
+    runs = Run.objects.visible_to(request.user).select_related(
+        "task", "task_version", "team", "agent", "image", "session"
+    )
     return get_object_or_404(runs, pk=pk)
 
 

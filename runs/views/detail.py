@@ -94,6 +94,8 @@ def _rest_context(request: HttpRequest, run: Run, shown: dict[str, Any]) -> dict
         "manifest": manifest.rows(run, answers=answers, inside=shown["inside"]),
         "said": str(run.detail.get("final_message") or "") if shown["work"] else "",
         "shares": token_shares(run),
+        "trace": run.session if shown["work"] and run.session_id else None,
+        "lost_exchanges": run.detail.get("exchanges_not_recorded", 0),
     }
 
 
