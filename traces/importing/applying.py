@@ -16,6 +16,7 @@ from django.utils import timezone
 from oneshot.accounts.models import Team, User
 from traces import bodies
 from traces.importing import rows, totals
+from traces.importing.inserting import insert
 from traces.importing.texts import Laid, Redactor, clean
 from traces.models import Exchange, Session, Step, StoredMessage
 from traces.prices import PriceList, cost_of_exchange
@@ -41,6 +42,7 @@ class Applied:
     exchanges: int = 0
     steps: int = 0
     changed: bool = False
+    fresh_steps: list[Step] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -203,18 +205,26 @@ def _apply_one(prepared: _Prepared, into: Into, prices: PriceList) -> Applied:
         applied.changed |= facts or gaps or has_steps
         if applied.changed:
             _note_source(session, prepared.records)
-            totals.refresh(session, steps_changed=has_steps or facts or created)
+            _reckon(applied, prepared, by_key, steps_changed=has_steps or facts or created)
     return applied
+
+
+def _reckon(applied: Applied, prepared: _Prepared, by_key: dict[str, Exchange], *, steps_changed: bool) -> None:
+    """Reckon the session's sums; those of a new one from the rows at hand, unless some need what the database gave."""
+    rows_ = list(dict.fromkeys(by_key.values()))
+    at_hand = applied.created and not any(totals.has_failed(row) for row in rows_)
+    if at_hand:
+        totals.refresh(applied.session, exchanges=rows_, steps=applied.fresh_steps)
+    else:
+        totals.refresh(applied.session, steps_changed=steps_changed)
 
 
 def _locked(records: SessionRecords, into: Into) -> tuple[Session, bool]:
     """Return the session's row, locked until the transaction ends, made if need be."""
     same = {"team": into.team, "agent": clean(records.agent, 40), "thread_id": clean(records.thread_id, 200)}
-    try:
-        with transaction.atomic():
-            return Session.objects.select_for_update().get(**same), False
-    except Session.DoesNotExist:
-        pass
+    found = Session.objects.select_for_update().filter(**same).first()
+    if found is not None:
+        return found, False
     try:
         with transaction.atomic():
             made = Session.objects.create(**same, user=into.user, origin=into.origin, public=into.public)
@@ -281,7 +291,7 @@ def _take_exchanges(session: Session, prepared: _Prepared, prices: PriceList, ap
         for name in (row.key, record.key, record.response_id, record.request_id, row.wire_id):
             if name:
                 by_key[name] = row
-    Exchange.objects.bulk_create(fresh.values(), batch_size=CHUNK)
+    _insert_exchanges(session, list(fresh.values()))
     if touched:
         names = [f.name for f in Exchange._meta.concrete_fields if f.name not in ("id", "session", "key")]
         Exchange.objects.bulk_update(touched.values(), names, batch_size=100)
@@ -290,6 +300,16 @@ def _take_exchanges(session: Session, prepared: _Prepared, prices: PriceList, ap
     if records.exchanges:
         applied.changed |= _drop_told_twice(session, records.source, by_key)
     return by_key
+
+
+def _insert_exchanges(session: Session, fresh: list[Exchange]) -> None:
+    """Insert rows and learn their primary keys, which steps refer to."""
+    insert(fresh)
+    by_key = {row.key: row for row in fresh}
+    for start in range(0, len(fresh), CHUNK):
+        some = [row.key for row in fresh[start : start + CHUNK]]
+        for key, pk in session.exchanges.order_by().filter(key__in=some).values_list("key", "pk"):
+            by_key[key].pk = pk
 
 
 def _known_exchanges(session: Session, records: SessionRecords) -> dict[str, Exchange]:
@@ -369,7 +389,7 @@ def _agree(told: Exchange, wire: Exchange) -> bool:
 
 def _take_messages(session: Session, prepared: _Prepared, created: bool) -> None:
     stored = [StoredMessage(session=session, hash=d[:64], ref=ref) for d, ref in prepared.messages.items()]
-    StoredMessage.objects.bulk_create(stored, ignore_conflicts=not created, batch_size=CHUNK)
+    insert(stored, skip_known=not created)
 
 
 def _take_steps(session: Session, prepared: _Prepared, by_key: dict[str, Exchange], applied: Applied) -> bool:
@@ -397,7 +417,8 @@ def _take_steps(session: Session, prepared: _Prepared, by_key: dict[str, Exchang
         changed |= rows.set_result(row, result)
         if changed and not is_new and row.pk:
             touched[key] = row
-    Step.objects.bulk_create(fresh.values(), batch_size=CHUNK)
+    applied.fresh_steps = list(fresh.values())
+    insert(applied.fresh_steps)
     if touched:
         Step.objects.bulk_update(touched.values(), [*_STEP_COLUMNS, *_STEP_TEXTS], batch_size=100)
     applied.steps += len(fresh)
