@@ -14,7 +14,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
+from oneshot.accounts.models import User
 from oneshot.errors import Fault
+from tasks import capture
 from tasks.capture.errors import CaptureError
 from tasks.models import Task
 from traces.models import Session
@@ -78,8 +80,6 @@ def task_from_session(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def _make(request: HttpRequest, session: Session, form: FromSessionForm) -> Task | None:
     """Make the draft; None when it could not be made, and the form says why."""
-    from tasks import capture
-
     given = form.cleaned_data
     try:
         made = capture.from_session(
@@ -87,14 +87,11 @@ def _make(request: HttpRequest, session: Session, form: FromSessionForm) -> Task
             repository=Path(given["repository"]) if given.get("repository") else None,
             start=given.get("start", ""),
             end=given.get("end", ""),
+            title=given["title"],
             team=session.team,
-            user=request.user,
+            user=User.objects.get(pk=request.user.pk),
         )
     except (CaptureError, CommandError, Fault, OSError) as error:
         form.add_error(None, str(error) or type(error).__name__)
         return None
-    task: Task = made if isinstance(made, Task) else made.task
-    if given["title"] != task.title:
-        task.title = given["title"]
-        task.save(update_fields=["title"])
-    return task
+    return made.task

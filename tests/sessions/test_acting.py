@@ -61,11 +61,11 @@ def asked(monkeypatch: pytest.MonkeyPatch, team: Team) -> list[dict]:
     """Record with what a task was asked for, and make one."""
     calls: list[dict] = []
 
-    def from_session(session, repository=None, start="", end="", *, team, user):
-        calls.append({"repository": repository, "start": start, "end": end, "team": team, "user": user})
-        return SimpleNamespace(task=make_task(team=team, slug="made", session=session))
+    def from_session(session, **given):
+        calls.append(given)
+        return SimpleNamespace(task=make_task(team=given["team"], slug="made", session=session))
 
-    monkeypatch.setattr(capture, "from_session", from_session, raising=False)
+    monkeypatch.setattr(capture, "from_session", from_session)
     return calls
 
 
@@ -77,8 +77,8 @@ def test_a_member_makes_a_draft_without_naming_a_folder_of_the_server(client, mi
     sent = {"title": "A better title", "repository": "/etc", "start": "HEAD~1"}
     answer = client.post(f"/tasks/from-session/{session.pk}/", sent)
     assert answer.headers["Location"] == "/tasks/made/"
-    assert asked == [{"repository": None, "start": "", "end": "", "team": team, "user": mira}]
-    assert session.tasks.get().title == "A better title"
+    common = {"title": "A better title", "team": team, "user": mira}
+    assert asked == [{"repository": None, "start": "", "end": ""} | common]
 
 
 def test_an_administrator_names_folder_and_commits(client, team, asked) -> None:
@@ -88,9 +88,8 @@ def test_an_administrator_names_folder_and_commits(client, team, asked) -> None:
     assert 'value="/home/mira/ledgerline"' in client.get(f"/tasks/from-session/{session.pk}/").content.decode()
     sent = {"title": "T", "repository": "/srv/ledgerline", "start": "abc123", "end": "main"}
     client.post(f"/tasks/from-session/{session.pk}/", sent)
-    assert asked == [
-        {"repository": Path("/srv/ledgerline"), "start": "abc123", "end": "main", "team": team, "user": root}
-    ]
+    places = {"repository": Path("/srv/ledgerline"), "start": "abc123", "end": "main"}
+    assert asked == [places | {"title": "T", "team": team, "user": root}]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +114,18 @@ def test_the_reason_why_no_task_was_made_stands_on_the_page(client, mira, team, 
     def refuses(*args, **kwargs):
         raise CannotRebuild("The commit <abc> is not in the repository.")
 
-    monkeypatch.setattr(capture, "from_session", refuses, raising=False)
+    monkeypatch.setattr(capture, "from_session", refuses)
     client.force_login(mira)
     answer = client.post(f"/tasks/from-session/{refund(team).pk}/", {"title": "T"})
     assert answer.status_code == 400
     assert "The commit &lt;abc&gt; is not in the repository." in answer.content.decode()
+
+
+def test_a_session_becomes_a_draft_with_what_was_asked(client, mira, team) -> None:
+    session = refund(team)
+    client.force_login(mira)
+    answer = client.post(f"/tasks/from-session/{session.pk}/", {"title": "Refunds keep every cent"}, follow=True)
+    assert answer.status_code == 200
+    task = session.tasks.get()
+    assert task.title == "Refunds keep every cent"
+    assert "loses a cent" in task.current_version.instructions
