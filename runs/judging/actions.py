@@ -299,6 +299,9 @@ def finish(
                     on_change(row)
                 seen[row.pk] = row.status
                 if here and row.status == Judgement.Status.QUEUED and _is_due(row):
+                    if len(rows) == 1:
+                        execute(str(row.pk))
+                        continue
                     future = going.get(row.pk)
                     if future is None or future.done():
                         going[row.pk] = pool.submit(_execute_here, str(row.pk))
