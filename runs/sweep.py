@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
+from django.core.cache import cache
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from runs import hosts, images, logs, queue, sandboxes
@@ -20,11 +21,17 @@ from runs.errors import InfraError, LostClaim
 from runs.events import announce_end, announce_sweep
 from runs.judging import line
 from runs.models import ENDED, WORKING, LogChunk, Run, Status, Validation
+from traces.models import Session
 
 logger = logging.getLogger(__name__)
 
 # A job that was put into the queue this recently may be on its way from Redis to a claim.
 IN_FLIGHT_S = 4.0
+# A trace is imported a little before its run is told of it.
+TRACE_IN_FLIGHT_S = 3600.0
+# It looks at all sessions, so not at every sweep.
+TRACES_EVERY_S = 3600
+MOST_TRACES = 500
 
 
 def sweep() -> Counter[str]:
@@ -35,6 +42,8 @@ def sweep() -> Counter[str]:
     done["sandboxes removed"] = remove_orphaned_sandboxes()
     done["ends completed"] = complete_ends()
     done["judgements queued again"] = line.repair()
+    if cache.add("traces-swept", True, TRACES_EVERY_S):
+        done["traces removed"] = remove_orphaned_traces()
     done["boards caught up"] = announce_sweep()
     return +done
 
@@ -121,6 +130,20 @@ def _has_owner(labels: Any) -> bool:
         return images.has_builder(labels)
     owner = Run.objects.filter(pk=labels.get("oneshot.run"), tries=labels.get("oneshot.try") or 0, status__in=WORKING)
     return owner.exists()
+
+
+def remove_orphaned_traces() -> int:
+    """Remove traces of runs that are no more, or that a lost try has left; those of people stay."""
+    old = timezone.now() - timedelta(seconds=TRACE_IN_FLIGHT_S)
+    parents = Session.objects.filter(team=OuterRef("team"), thread_id=OuterRef("parent_thread_id")).exclude(
+        thread_id=""
+    )
+    orphans = Session.objects.filter(origin=Session.Origin.RUN, updated_at__lt=old, runs__isnull=True)
+    # A sub-agent's session belongs to that of its main agent.
+    orphans = orphans.exclude(Exists(parents))
+    ids = list(orphans.values_list("pk", flat=True)[:MOST_TRACES])
+    Session.objects.filter(pk__in=ids, runs__isnull=True).delete()
+    return len(ids)
 
 
 def complete_ends() -> int:
