@@ -66,7 +66,7 @@ def make_way(top: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=EDITS, between=EDITS)
 def test_start_and_diff_give_the_end(tmp_path, before, between):
     folder = tmp_path / "random"

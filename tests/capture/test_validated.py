@@ -20,9 +20,20 @@ START = {
 TEST = START["tests/test_adder.py"] + "\n    def test_sum(self):\n        self.assertEqual(add(1, 2), 3)\n"
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """A database with nothing in it, made once: migrating takes longer than all that is tested here."""
+    made = Installation(tmp_path_factory.mktemp("empty"))
+    made.command("migrate", "-v", "0")
+    return made.database
+
+
 @pytest.fixture
-def installation(tmp_path):
-    return Installation(tmp_path)
+def installation(tmp_path, database):
+    installation = Installation(tmp_path)
+    installation.data_dir.mkdir()
+    shutil.copy(database, installation.database)
+    return installation
 
 
 @pytest.fixture
@@ -70,10 +81,8 @@ KEEP_IN_BACKGROUND = """
 import django, sys
 django.setup()
 from pathlib import Path
-from django.core.management import call_command
 from tasks import capture
 from tasks.capture import keeping
-call_command("migrate", verbosity=0)
 keeping.MOST_FILES_AT_ONCE = 1
 ended = capture.end(capture.start(worktree=Path(sys.argv[1]), title="Large"))
 assert ended.version.snapshot_digest == ""
@@ -101,11 +110,9 @@ KILLED = """
 import django, os, signal, sys
 django.setup()
 from pathlib import Path
-from django.core.management import call_command
 from tasks import capture
 from tasks.capture import drafting, keeping, lifecycle, snapshot
 from tasks.models import Capture
-call_command("migrate", verbosity=0)
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -116,7 +123,7 @@ module, name = sys.argv[2].split(":")
 setattr({"lifecycle": lifecycle, "keeping": keeping, "snapshot": snapshot}[module], name, die)
 capture.end(row)
 """
-PLACES = ["snapshot:take", "snapshot:keep", "lifecycle:make_draft", "lifecycle:store_draft", "keeping:complete"]
+PLACES = ["snapshot:keep", "lifecycle:store_draft", "keeping:complete"]
 
 
 @pytest.mark.parametrize("place", PLACES)
