@@ -11,11 +11,31 @@
   let revision = Number(desk.dataset.revision);
   let chain = Promise.resolve();
 
+  const typing = (target) => target.isContentEditable || /^(input|textarea|select)$/i.test(target.tagName);
   const rail = () => document.getElementById("rail");
   const tell = (words, failed = false) => {
     saved.textContent = words;
     saved.classList.toggle("failed", failed);
   };
+
+  // Renewing the rail under someone's hands would take away what they are typing there.
+  let stale = false;
+  const renew = () => {
+    const at = document.activeElement;
+    stale = rail().contains(at) && typing(at);
+    if (!stale) window.htmx.trigger(rail(), "renew");
+  };
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const at = document.activeElement;
+    const renews = event.detail.target === rail() && event.detail.requestConfig?.verb === "get";
+    if (renews && rail().contains(at) && typing(at)) {
+      event.detail.shouldSwap = false;
+      stale = true;
+    }
+  });
+  document.addEventListener("focusout", (event) => {
+    if (stale && rail().contains(event.target)) setTimeout(renew, 300);
+  });
 
   // ── saving ────────────────────────────────────────────────────────────────────────────────────────
   const bodyOf = (field) => {
@@ -48,8 +68,10 @@
     revision = said.revision;
     field.dataset.was = sent;
     tell("saved just now");
+    const undo = document.querySelector('.dock [data-key="u"]');
+    if (undo) undo.disabled = false;
     if (window.htmx) {
-      window.htmx.trigger(rail(), "renew");
+      renew();
       if (field.dataset.renews) {
         const preview = document.getElementById(field.dataset.renews);
         if (preview) window.htmx.ajax("GET", desk.dataset.preview, { target: preview, swap: "innerHTML" });
@@ -145,7 +167,6 @@
   });
 
   // ── keys ──────────────────────────────────────────────────────────────────────────────────────────
-  const typing = (target) => target.isContentEditable || /^(input|textarea|select)$/i.test(target.tagName);
   const walk = (selector) => {
     const list = [...document.querySelectorAll(selector)];
     if (!list.length) return;

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -18,9 +17,10 @@ from django.views.decorators.http import require_POST, require_safe
 from oneshot import store
 from tasks.curation import claims, editing, publishing, queue, rubric_edits, states
 from tasks.curation.desk import as_user, editable_task, rail_context
-from tasks.curation.editing import EditConflict, label, open_draft
+from tasks.curation.editing import EditConflict, label, look_at, open_draft
 from tasks.curation.states import NotAllowed
 from tasks.findings import mending
+from tasks.findings.scan import rescan
 from tasks.models import CurationDraft, Finding, Task
 from tasks.rubrics.files import BadRubric, as_json, as_toml, read_rubric
 
@@ -169,7 +169,7 @@ def rubric_file(request: HttpRequest, slug: str, form: str) -> HttpResponse:
     task = get_object_or_404(Task.objects.answered_to(request.user), slug=slug)
     if task.current_version is None or form not in ("json", "toml"):
         raise Http404
-    text = (as_json if form == "json" else as_toml)(open_draft(task).content["criteria"])
+    text = (as_json if form == "json" else as_toml)(look_at(task).content["criteria"])
     response = HttpResponse(text, content_type="application/json" if form == "json" else "application/toml")
     response.headers["Content-Disposition"] = f'attachment; filename="{task.slug}-rubric.{form}"'
     return response
@@ -213,22 +213,30 @@ def curation_move(request: HttpRequest, task: Task, draft: CurationDraft) -> Htt
 
 
 @act
-def finding_mend(request: HttpRequest, task: Task, draft: CurationDraft, pk: UUID) -> HttpResponse:
+def finding_mend(request: HttpRequest, task: Task, draft: CurationDraft, fingerprint: str) -> HttpResponse:
     """Mend a finding where it stands."""
-    finding = get_object_or_404(Finding, pk=pk, task=task)
+    finding = _finding(draft, fingerprint)
     mending.mend(draft, finding, by=as_user(request))
     messages.success(request, "Mended")
     return _back(request, task)
 
 
 @act
-def finding_waive(request: HttpRequest, task: Task, draft: CurationDraft, pk: UUID) -> HttpResponse:
+def finding_waive(request: HttpRequest, task: Task, draft: CurationDraft, fingerprint: str) -> HttpResponse:
     """Let a finding stand, for a reason and under one's name. Takes a maintainer."""
-    finding = get_object_or_404(Finding, pk=pk, task=task)
+    finding = _finding(draft, fingerprint)
     if not Task.objects.managed_by(request.user).filter(pk=task.pk).exists():
         raise NotAllowed(f"To waive takes a maintainer of {task.team.name}.")
     publishing.waive(finding, by=as_user(request), reason=request.POST.get("reason", ""))
     return _back(request, task)
+
+
+def _finding(draft: CurationDraft, fingerprint: str) -> Finding:
+    """Return the row of an open finding, made now when the page was the first to see it."""
+    for finding in rescan(draft):
+        if finding.fingerprint == fingerprint:
+            return finding
+    raise ValueError("This finding is closed already: its text has changed, or someone was faster.")
 
 
 def _on(request: HttpRequest, task: Task) -> HttpResponse:

@@ -15,11 +15,11 @@ from oneshot.accounts.models import User
 from tasks.curation import claims, queue
 from tasks.curation.changes import changes
 from tasks.curation.content import EVIDENCE, SENSITIVITIES, content_of
-from tasks.curation.editing import open_draft
+from tasks.curation.editing import look_at
 from tasks.curation.marks import marked
 from tasks.curation.publishing import blockers
 from tasks.curation.states import moves_for
-from tasks.findings.scan import rescan
+from tasks.findings.scan import open_findings
 from tasks.models import Criterion, CurationDraft, Finding, Task, TaskVersion
 from tasks.patches import touched_paths
 from tasks.rubrics.lint import Remark, lint, shares
@@ -47,7 +47,7 @@ def task_curate(request: HttpRequest, slug: str) -> HttpResponse:
     """Show a task on the desk, in the part that `?part=` names, with another pinned below by `?pin=`."""
     task = editable_task(request, slug)
     try:
-        draft = open_draft(task)
+        draft = look_at(task)
     except ValueError as error:
         raise Http404 from error
     part = request.GET.get("part", "")
@@ -70,16 +70,15 @@ def task_curate(request: HttpRequest, slug: str) -> HttpResponse:
 @require_GET
 def curation_rail(request: HttpRequest, slug: str) -> HttpResponse:
     """Renew findings, rubric and what stands against publishing, after an edit."""
-    return render(request, "curation/_rail.html", rail_context(request, open_draft(editable_task(request, slug))))
+    return render(request, "curation/_rail.html", rail_context(request, look_at(editable_task(request, slug))))
 
 
 @login_required
 @require_GET
 def curation_preview(request: HttpRequest, slug: str) -> HttpResponse:
     """Renew the instructions as they will be read."""
-    draft = open_draft(editable_task(request, slug))
-    findings = Finding.objects.filter(task=draft.task, status=Finding.Status.OPEN)
-    return HttpResponse(marked(draft.content["instructions"], findings))
+    draft = look_at(editable_task(request, slug))
+    return HttpResponse(marked(draft.content["instructions"], open_findings(draft)))
 
 
 @login_required
@@ -107,9 +106,9 @@ def editable_task(request: HttpRequest, slug: str) -> Task:
 def rail_context(request: HttpRequest, draft: CurationDraft) -> dict[str, Any]:
     """Return findings, rubric, validation and moves of a draft."""
     task = draft.task
-    findings = rescan(draft)
+    findings = open_findings(draft)
     holder = claims.holder(task)
-    against = blockers(task)
+    against = blockers(draft, findings)
     version = draft.base_version
     return {
         "task": task,
@@ -135,7 +134,8 @@ def rail_context(request: HttpRequest, draft: CurationDraft) -> dict[str, Any]:
         "holder": holder if holder is not None and holder.pk != request.user.pk else None,
         "mine": holder is not None and holder.pk == request.user.pk,
         "may_manage": Task.objects.managed_by(request.user).filter(pk=task.pk).exists(),
-        "undoable": draft.edits.filter(by=as_user(request), undoes=None, undone_by=None).exists(),
+        "undoable": draft.pk is not None
+        and draft.edits.filter(by=as_user(request), undoes=None, undone_by=None).exists(),
     }
 
 
@@ -204,6 +204,6 @@ def _history_context(draft: CurationDraft) -> dict[str, Any]:
     return {
         "versions": versions,
         "reviews": task.reviews.select_related("by", "version").order_by("-at")[:100],
-        "edits": draft.edits.select_related("by").order_by("-revision")[:50],
+        "edits": draft.edits.select_related("by").order_by("-revision")[:50] if draft.pk else [],
         "closed": task.findings.exclude(status=Finding.Status.OPEN).select_related("waived_by").order_by("-closed_at"),
     }

@@ -36,6 +36,29 @@ def newest_rubric(task: Task) -> Rubric | None:
     return task.rubrics.order_by("-number").first()
 
 
+def look_at(task: Task) -> CurationDraft:
+    """Return the task's draft without writing anything: a page that is only read must not wait for a writer.
+
+    Raises ValueError for a task without any version.
+    """
+    version, rubric = newest_version(task), newest_rubric(task)
+    if version is None:
+        raise ValueError(f"{task.slug} has no version yet, so there is nothing to curate.")
+    draft = CurationDraft.objects.filter(task=task).select_related("base_version__task", "base_rubric").first()
+    if draft is None:
+        draft = CurationDraft(task=task)
+    elif not _is_behind(draft, version, rubric) or is_changed(draft):
+        draft.task = task
+        return draft
+    draft.task, draft.base_version, draft.base_rubric = task, version, rubric
+    draft.content = content_of(version, rubric)
+    return draft
+
+
+def _is_behind(draft: CurationDraft, version: TaskVersion, rubric: Rubric | None) -> bool:
+    return (draft.base_version_id, draft.base_rubric_id) != (version.pk, rubric.pk if rubric else None)
+
+
 @transaction.atomic
 def open_draft(task: Task) -> CurationDraft:
     """Return the task's draft, made from its newest version and rubric when there is none.
@@ -48,8 +71,7 @@ def open_draft(task: Task) -> CurationDraft:
         raise ValueError(f"{task.slug} has no version yet, so there is nothing to curate.")
     fresh = {"base_version": version, "base_rubric": rubric, "content": content_of(version, rubric)}
     draft, _ = CurationDraft.objects.select_for_update().get_or_create(task=task, defaults=fresh)
-    is_behind = (draft.base_version_id, draft.base_rubric_id) != (version.pk, rubric.pk if rubric else None)
-    if is_behind and not is_changed(draft):
+    if _is_behind(draft, version, rubric) and not is_changed(draft):
         for name, value in fresh.items():
             setattr(draft, name, value)
         draft.save(update_fields=list(fresh))

@@ -26,7 +26,7 @@ def marked(text: str, findings: Iterable[Finding]) -> SafeString:
         place = finding.place
         if place.get("part") == "instructions":
             excerpt = text[place.get("start", 0) : place.get("end", 0)]
-            _mark(pieces, excerpt, f"finding-{finding.pk}")
+            _mark(pieces, excerpt, f"finding-{finding.fingerprint}")
     return mark_safe("".join(pieces))  # noqa: S308 - prose escapes; what is added here holds only an own id
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
@@ -11,6 +13,7 @@ from tasks.actions import store_rubric
 from tasks.curation.content import VERSIONED, as_task_draft, content_of
 from tasks.curation.editing import open_draft
 from tasks.curation.states import NotAllowed, State, move
+from tasks.findings.scan import rescan
 from tasks.models import CurationDraft, Finding, Review, Task, TaskVersion
 
 # What preparation and validation found out about the base, which is the same base for every version of a draft.
@@ -70,9 +73,8 @@ def _new_version(task: Task, draft: CurationDraft, base: TaskVersion, digest: st
     )
 
 
-def blockers(task: Task) -> list[str]:
-    """Return why the task cannot be published as its draft is now, a sentence each; [] when it can."""
-    draft = open_draft(task)
+def blockers(draft: CurationDraft, findings: Iterable[Finding]) -> list[str]:
+    """Return why a draft with these open findings cannot be published, a sentence each; [] when it can."""
     base = draft.base_version
     said = []
     if not draft.content["instructions"].strip():
@@ -87,9 +89,9 @@ def blockers(task: Task) -> list[str]:
         said.append("Its validation is still running.")
     elif base.validation == TaskVersion.Validation.INVALID:
         said.append(f"It is not valid: {base.validation_reason}")
-    open_findings = Finding.objects.filter(task=task).blocking().count()
-    if open_findings:
-        said.append(f"{open_findings} finding{'s block' if open_findings > 1 else ' blocks'} it: mend or waive.")
+    blocking = sum(finding.severity == Finding.Severity.BLOCK for finding in findings)
+    if blocking:
+        said.append(f"{blocking} finding{'s block' if blocking > 1 else ' blocks'} it: mend or waive.")
     return said
 
 
@@ -97,7 +99,8 @@ def blockers(task: Task) -> list[str]:
 def publish(task: Task, *, by: User, reason: str = "") -> Review:
     """Publish what is on the desk. Raises NotAllowed with every reason that stands against it."""
     task = Task.objects.select_for_update().select_related("team").get(pk=task.pk)
-    if against := blockers(task):
+    draft = open_draft(task)
+    if against := blockers(draft, rescan(draft)):
         raise NotAllowed(" ".join(against))
     version = freeze(task, by=by)
     review = move(task, State.PUBLISHED, by=by, reason=reason, version=version)

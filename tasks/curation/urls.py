@@ -15,8 +15,8 @@ urlpatterns = [
     path("<slug:slug>/curate/undo/", acts.curation_undo, name="curation-undo"),
     path("<slug:slug>/curate/claim/", acts.curation_claim, name="curation-claim"),
     path("<slug:slug>/curate/move/", acts.curation_move, name="curation-move"),
-    path("<slug:slug>/curate/findings/<uuid:pk>/mend/", acts.finding_mend, name="finding-mend"),
-    path("<slug:slug>/curate/findings/<uuid:pk>/waive/", acts.finding_waive, name="finding-waive"),
+    path("<slug:slug>/curate/findings/<str:fingerprint>/mend/", acts.finding_mend, name="finding-mend"),
+    path("<slug:slug>/curate/findings/<str:fingerprint>/waive/", acts.finding_waive, name="finding-waive"),
     path("<slug:slug>/rubric.<str:form>", acts.rubric_file, name="rubric-file"),
     path("<slug:slug>/changes/<int:number>/", desk.version_changes, name="version-changes"),
 ]

@@ -62,6 +62,23 @@ def rescan(draft: CurationDraft) -> list[Finding]:
     return list(Finding.objects.filter(task=draft.task, status=Finding.Status.OPEN))
 
 
+def open_findings(draft: CurationDraft) -> list[Finding]:
+    """Return what `rescan` would leave open, without writing: rows that are there, and new ones that are not saved."""
+    task = draft.task
+    rows = {row.fingerprint: row for row in Finding.objects.filter(task=task)}
+    shown = [row for row in rows.values() if row.kind not in SCANNED and row.status == Finding.Status.OPEN]
+    for one in scan(draft.content, task, draft.base_version):
+        fingerprint = one.fingerprint()
+        row = rows.get(fingerprint) or Finding(
+            task=task, fingerprint=fingerprint, kind=one.kind, title=one.title[:200], waivable=one.waivable
+        )
+        if row.status == Finding.Status.WAIVED:
+            continue
+        row.severity, row.message, row.place = one.severity, one.message[:1000], one.place()
+        shown.append(row)
+    return sorted(shown, key=lambda row: (row.severity != Finding.Severity.BLOCK, row.title))
+
+
 def scan(content: Content, task: Task, version: TaskVersion | None) -> list[Found]:
     """Return everything that should not be in a task of this content, in the order of its parts."""
     found: list[Found] = []

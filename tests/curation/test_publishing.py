@@ -35,7 +35,7 @@ def validated(task: Task) -> TaskVersion:
 
 
 def found(task: Task, **fields) -> Finding:
-    values = {"kind": "leak", "severity": "block", "fingerprint": "f", "title": "The answer", "message": "Cut it."}
+    values = {"kind": "validation", "severity": "block", "fingerprint": "f", "title": "The answer", "message": "Cut it."}
     return Finding.objects.create(task=task, **values | fields)
 
 
@@ -86,10 +86,10 @@ def test_a_rubric_is_versioned_apart_from_the_task(task: Task, owner: User) -> N
 
 
 def test_a_task_that_is_not_validated_cannot_be_published_and_says_why(task: Task, owner: User) -> None:
-    assert blockers(task) == ["It has not been validated."]
+    assert blockers(open_draft(task), []) == ["It has not been validated."]
     validated(task)
     edit(open_draft(task), "instructions", "Other.", seen=0, by=owner)
-    assert blockers(task) == ["The draft has changed since the last validation. Validate it."]
+    assert blockers(open_draft(task), []) == ["The draft has changed since the last validation. Validate it."]
 
 
 def test_an_open_finding_blocks_until_it_is_waived_by_name_and_reason(task: Task, owner: User) -> None:
