@@ -12,6 +12,7 @@ from typing import Any
 from tasks.capture import difference
 from tasks.capture.hints import environment_hints
 from tasks.capture.instructions import request_of
+from tasks.capture.redacting import without_secrets
 from tasks.capture.worktree import Worktree
 from tasks.formats.base import DraftCriterion, TaskDraft
 from tasks.formats.diff_tests import tests_of_diff
@@ -136,14 +137,15 @@ def _change(draft: TaskDraft, material: Material) -> None:
         message = "Nothing was changed: the task has no reference diff, so that it can be run, but not validated."
         draft.note(DIFF, "", "", message)
         return
-    if problems := check_patch(material.diff):
+    diff = without_secrets(material.diff)
+    if problems := check_patch(diff):
         # The work is kept with the capture; only the task cannot use it.
         message = f"The change cannot be used as a reference diff. {problems[0].message}"
         draft.note(DIFF, problems[0].field, problems[0].value, message)
         return
-    draft.reference_diff = material.diff
-    draft.notes += patch_notes(material.diff)
-    draft.tests_from_diff, draft.tests = tests_of_diff(material.diff)
+    draft.reference_diff = diff
+    draft.notes += patch_notes(diff)
+    draft.tests_from_diff, draft.tests = tests_of_diff(diff)
     if draft.tests_from_diff:
         draft.provenance["tests_from_diff"] = draft.tests_from_diff
     else:
@@ -185,7 +187,7 @@ def _paths(material: Material) -> list[str]:
 
 
 def _secrets(material: Material) -> list[dict[str, Any]]:
-    """Return where secrets stand that redaction must leave: the diff has to apply, and the base is as it was.
+    """Return where secrets stand. The diff loses those in the lines that it adds; the others are in the base as it was.
 
     Of the base, only what the user had not committed is looked at; what is in a commit was shared before.
     """

@@ -27,6 +27,7 @@ from tasks.capture.client import Client
 from tasks.capture.drafting import Material, folder_for, make_draft
 from tasks.capture.errors import BadRepository, CaptureError, NotReady, SeveralOpen, WrongState
 from tasks.capture.readiness import check
+from tasks.capture.redacting import without_secrets
 from tasks.capture.worktree import Worktree
 from tasks.models import Capture, Task, TaskVersion
 from tasks.repositories import locked
@@ -290,7 +291,7 @@ class _Ending:
         )
         draft = make_draft(material)
         self.notes += [note.message for note in draft.notes]
-        capture.diff_digest = store.put(diff) if diff else ""
+        capture.diff_digest = store.put(without_secrets(diff)) if diff else ""
         with transaction.atomic():
             version = store_draft(draft, team=capture.team, by=capture.user, state=Task.State.CAPTURED, session=session)
             capture.task = version.task

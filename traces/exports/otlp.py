@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from oneshot import __version__
 from traces.exports.rows import arguments_of, body_of, result_of
@@ -65,7 +65,7 @@ def agent_span(session: Session, path: str = "") -> dict[str, Any]:
 def chat_span(session: Session, exchange: Exchange, steps: Iterable[Step]) -> dict[str, Any]:
     """Return the span of one request, with what the model answered in `steps`."""
     rows = list(steps)
-    place = urlsplit(exchange.url)
+    place = _place(exchange.url)
     first = exchange.first_byte_at
     facts: dict[str, Any] = {
         "gen_ai.operation.name": "chat",
@@ -126,11 +126,16 @@ def provider(name: str) -> str:
     return next((known for part, known in _PROVIDERS.items() if part in name.lower()), name or "unknown")
 
 
-def _host(url: str) -> str | None:
+def _place(url: str) -> SplitResult:
+    """Return the parts of an address; empty ones when it is none, as one that redaction has touched may be."""
     try:
-        return urlsplit(url).hostname
+        return urlsplit(url)
     except ValueError:
-        return None
+        return SplitResult("", "", "", "", "")
+
+
+def _host(url: str) -> str | None:
+    return _place(url).hostname
 
 
 def _output(steps: list[Step], stop_reason: str) -> str | None:
