@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -12,10 +13,23 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from oneshot.admin import ReadOnlyAdmin, ReadOnlyInline
-from runs import actions
+from runs import actions, agents
 from runs.errors import Fault
 from runs.judging import admin as judging_admin  # noqa: F401 - registers its pages
 from runs.models import AgentConfig, Artifact, Image, LogChunk, Run, TestResult, Validation
+
+
+class AgentConfigForm(forms.ModelForm):
+    """Takes only what an agent of its kind would start with."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        named = {name: cleaned.get(name) for name in ("kind", "name", "version", "model")}
+        try:
+            agents.load(AgentConfig(**named, settings=cleaned.get("settings") or {}))
+        except Fault as fault:
+            raise forms.ValidationError(str(fault)) from fault
+        return cleaned
 
 
 @admin.register(AgentConfig)
@@ -25,6 +39,7 @@ class AgentConfigAdmin(admin.ModelAdmin):
     list_display = ["name", "kind", "version", "model", "created_at"]
     list_filter = ["kind"]
     search_fields = ["name", "model", "digest"]
+    form = AgentConfigForm
     readonly_fields = ["id", "digest", "created_at"]
 
     def has_change_permission(self, request: HttpRequest, obj: AgentConfig | None = None) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.db.models import Exists, OuterRef
 
-from runs import agents, sandboxes
+from runs import agents, budgets, sandboxes
 from runs.errors import AgentError
 from runs.models import REFERENCE_KINDS, AgentConfig, Run
 from tasks.models import Task, TaskVersion
@@ -31,6 +32,20 @@ class StartForm(forms.Form):
     )
     model = forms.CharField(label="Model", required=False, max_length=200)
     effort = forms.CharField(label="Reasoning effort", required=False, max_length=20)
+    max_tokens = forms.IntegerField(
+        label="Budget in tokens",
+        required=False,
+        min_value=1,
+        max_value=budgets.MAX_TOKENS,
+        help_text="Uncached input and output of each attempt.",
+    )
+    max_cost_usd = forms.DecimalField(
+        label="Budget in US dollars",
+        required=False,
+        min_value=Decimal("0.000001"),
+        max_value=budgets.MAX_USD,
+        help_text="Of each attempt; needs a model with a known price.",
+    )
     attempts = forms.IntegerField(label="Attempts", min_value=1, max_value=MOST_ATTEMPTS, initial=1)
     sandbox = forms.ChoiceField(label="Sandbox", initial="auto")
     unvalidated = forms.BooleanField(label="Try it all the same", required=False)
@@ -46,7 +61,7 @@ class StartForm(forms.Form):
         kinds = [(f"{NEW}{kind}", kind) for kind in agents.kinds()]
         choices: list[Any] = [("Tried before", tried)] if tried else []
         self.fields["agent"].choices = [*choices, ("Any agent" if tried else "Agents", kinds)]  # type: ignore[attr-defined]
-        self.fields["agent"].initial = tried[0][0] if tried else f"{NEW}{kinds[-1][1]}"
+        self.fields["agent"].initial = tried[0][0] if tried else f"{NEW}codex"
         self.fields["sandbox"].choices = [  # type: ignore[attr-defined]
             ("auto", "automatic"),
             *((name, name) for name in sandboxes.names()),
@@ -74,6 +89,10 @@ class StartForm(forms.Form):
             model=self.cleaned_data["model"].strip() if kind not in REFERENCE_KINDS else "",
             effort=self.cleaned_data["effort"].strip() if "reasoning_effort" in known else "",
         )
+
+    def limits(self) -> dict[str, Any]:
+        """Return the budgets that were asked for."""
+        return {name: self.cleaned_data.get(name) for name in ("max_tokens", "max_cost_usd")}
 
     def refuse(self, error: AgentError) -> None:
         """Show why the agent that was chosen cannot be used."""

@@ -198,7 +198,11 @@ def _start(request: HttpRequest, task: Task, form: StartForm) -> str:
         agent = form.configuration()
         for _ in range(form.cleaned_data["attempts"]):
             run = actions.create_run(
-                version=form.version, agent=agent, sandbox=form.cleaned_data["sandbox"], by=request.user
+                version=form.version,
+                agent=agent,
+                sandbox=form.cleaned_data["sandbox"],
+                by=request.user,
+                limits=form.limits(),
             )
             started.append(run)
     except AgentError as error:

@@ -200,3 +200,11 @@ def test_a_password_that_an_administrator_chose_must_be_changed(admins: Client) 
     newcomer.refresh_from_db()
     assert newcomer.must_change_password
     assert newcomer.check_password("a-first-password")
+
+
+def test_a_configuration_that_could_not_start_is_refused(admins: Client) -> None:
+    add = reverse("admin:runs_agentconfig_add")
+    data = {"kind": "codex", "name": "c", "version": "", "model": "m", "settings": '{"reasonng_effort": "high"}'}
+    page = admins.post(add, data).content.decode()
+    assert "Did you mean reasoning_effort?" in page
+    assert admins.post(add, {**data, "settings": '{"reasoning_effort": "high"}'}).status_code == 302

@@ -276,3 +276,15 @@ def test_strangers_start_nothing(outsiders: Client, task: Task) -> None:
     assert start(outsiders).status_code == 404
     assert start(Client(), htmx=False).headers["Location"].startswith("/login/")
     assert Run.objects.count() == 0
+
+
+def test_budgets_go_with_the_runs_and_one_that_cannot_be_kept_is_refused(owners: Client, team: Team) -> None:
+    task = make_task(team=team, slug="adder", version={"validation": "valid"})
+    start(owners, agent="new:codex", model="gpt-5", max_tokens="200000", max_cost_usd="2.50")
+    assert {name: task.runs.get().limits.get(name) for name in ("max_tokens", "max_cost_usd")} == {
+        "max_tokens": 200_000,
+        "max_cost_usd": "2.5",
+    }
+    page = start(owners, agent="new:codex", model="my-own", max_cost_usd="2.50").content.decode()
+    assert "No price is known for model my-own" in page
+    assert task.runs.count() == 1

@@ -110,6 +110,17 @@ class Command(OneShotCommand):
                 if validation.error:
                     raise BadInput(f"{version} could not be validated: {validation.error}")
             if version.validation != TaskVersion.Validation.VALID:
+                if self.as_json:
+                    self.emit(
+                        {
+                            "runs": [],
+                            "refused": {
+                                "slug": version.task.slug,
+                                "version": version.number,
+                                "reason": version.validation_reason,
+                            },
+                        }
+                    )
                 raise BadInput(
                     f"{version} is not valid: {version.validation_reason} "
                     "Mend the task, or use --no-validate to try it all the same."
