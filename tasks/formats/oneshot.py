@@ -280,7 +280,10 @@ class _Reading:
         if not draft.tests:
             draft.tests_from_diff, draft.tests = tests_of_diff(draft.reference_diff)
             if not draft.tests_from_diff:
-                message = "The task has no hidden tests, and its diff adds none: its runs cannot be graded by tests."
+                message = (
+                    "The task has no hidden tests, and its diff adds none: only tests that the repository has already "
+                    "can grade its runs. Validation tells whether they notice the change."
+                )
                 draft.note(self.meta_file, "evaluation.test_scripts", "", message)
 
     def _recognise_export(self, mark: Fields) -> None:

@@ -104,7 +104,7 @@ def test_a_task_with_tests_of_its_own_keeps_them_alone(tmp_path):
 
 def test_a_diff_without_tests_is_noted(tmp_path):
     (result,) = import_tasks([write_task(tmp_path / "task", diff=DIFF)], team=make_team())
-    assert any("cannot be graded by tests" in note.message for note in result.notes)
+    assert any("only tests that the repository has already" in note.message for note in result.notes)
 
 
 def test_links_stubs_and_deleted_files_are_no_tests():
