@@ -277,7 +277,7 @@ def _take_exchanges(session: Session, prepared: _Prepared, prices: PriceList, ap
         row = _same_exchange(by_key, record, fields["wire_id"])
         if row is None:
             key = _key_of(record, by_key)
-            row = Exchange(session=session, key=key, source=records.source, **fields)
+            row = Exchange(session_id=session.pk, key=key, source=records.source, **fields)
             fresh[key] = row
             changed = True
         else:
@@ -297,7 +297,7 @@ def _take_exchanges(session: Session, prepared: _Prepared, prices: PriceList, ap
         Exchange.objects.bulk_update(touched.values(), names, batch_size=100)
     applied.exchanges += len(fresh)
     applied.changed |= bool(fresh or touched)
-    if records.exchanges:
+    if records.exchanges and not applied.created:
         applied.changed |= _drop_told_twice(session, records.source, by_key)
     return by_key
 
@@ -388,7 +388,7 @@ def _agree(told: Exchange, wire: Exchange) -> bool:
 
 
 def _take_messages(session: Session, prepared: _Prepared, created: bool) -> None:
-    stored = [StoredMessage(session=session, hash=d[:64], ref=ref) for d, ref in prepared.messages.items()]
+    stored = [StoredMessage(session_id=session.pk, hash=d[:64], ref=ref) for d, ref in prepared.messages.items()]
     insert(stored, skip_known=not created)
 
 
@@ -405,17 +405,18 @@ def _take_steps(session: Session, prepared: _Prepared, by_key: dict[str, Exchang
     for record, (said, result) in zip(records.steps, prepared.texts, strict=True):
         key = clean(record.key, 200)
         row = known.get(key) or fresh.get(key)
-        is_new = row is None
         if row is None:
             position += 1
             turn += record.kind == Step.Kind.USER and not record.agent_path
-            row = Step(session=session, source=records.source, position=position, key=key, turn=turn)
-            row.kind = record.kind or Step.Kind.TOOL
-            fresh[key] = row
-        changed = rows.fill_step(row, _step_fields(record, by_key))
+            place = {"source": records.source, "position": position, "turn": turn, "kind": Step.Kind.TOOL}
+            given = {name: value for name, value in _step_fields(record, by_key).items() if value is not None}
+            row = fresh[key] = Step(session_id=session.pk, key=key, **place | given)
+            changed = True
+        else:
+            changed = rows.fill_step(row, _step_fields(record, by_key))
         changed |= rows.set_text(row, said)
         changed |= rows.set_result(row, result)
-        if changed and not is_new and row.pk:
+        if changed and row.pk:
             touched[key] = row
     applied.fresh_steps = list(fresh.values())
     insert(applied.fresh_steps)

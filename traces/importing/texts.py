@@ -33,11 +33,16 @@ class Redactor:
     def __init__(self, extra: Sequence[str] = ()) -> None:
         self._extra = tuple(extra)
         self._texts: list[str] = []
+        # Every request of a session brings the same tools.
+        self._numbers: dict[str, int] = {}
 
     def add(self, text: str) -> int:
-        """Take a text; return its number."""
-        self._texts.append(clean(text))
-        return len(self._texts) - 1
+        """Take a text; return its number, which equal texts share."""
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = len(self._texts)
+            self._texts.append(clean(text))
+        return number
 
     def run(self) -> None:
         """Redact what has been taken."""

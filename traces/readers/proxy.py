@@ -14,7 +14,7 @@ from traces.proxy.wire import schema
 from traces.readers import databases, values, wire
 from traces.readers.base import Batch, ExchangeRecord, Gap, NotReadable, Problem, SessionRecords
 
-BATCH_ROWS = 500
+BATCH_ROWS = 1000
 BATCH_BYTES = 32 * 1024 * 1024
 BODY_LIMIT = 64 * 1024 * 1024
 # Exchanges that do not say whose they are make a new session after such a pause.
