@@ -23,6 +23,7 @@ class AgentKind(models.TextChoices):
     NOP = "nop", "nop"
     COMMAND = "command", "command"
     CODEX = "codex", "codex"
+    CLAUDE_CODE = "claude_code", "claude_code"
 
 
 REFERENCE_KINDS = (AgentKind.ORACLE, AgentKind.NOP)
