@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from oneshot import diffs
@@ -96,6 +97,8 @@ class Section:
         self.chars += len(text) + LABEL_CHARS
 
 
+# Each criterion of a run is shown much the same lines.
+@lru_cache(maxsize=16_384)
 def shown(text: str, most: int = LINE_CHARS) -> str:
     """Return text as the judge sees it: one line, nothing invisible, no likeness of our fences, bounded."""
     long = len(text) - most
