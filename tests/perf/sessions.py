@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 WARM_UPS = 2
-WORDS = tuple(["refund", "split", "cent", "parser", "webhook", "retry", "clock", "export", "nightly", "money", "rename", "schema", "branch"])
+WORDS = ("refund", "split", "cent", "parser", "retry", "clock", "export", "money", "schema", "branch")
 TEXT_CHARS = 4_000
 
 
@@ -78,8 +78,8 @@ def measure(options: argparse.Namespace) -> None:
         ("one request", f"/sessions/{long}/exchanges/200/"),
     ]
     print(f"{connection.vendor}, {options.sessions:,} sessions, {options.steps:,} steps\n")
-    print("| page | median | slowest | queries | size |")
-    print("|---|---|---|---|---|")
+    print("| page | processor | elapsed | slowest | queries | size |")
+    print("|---|---|---|---|---|---|")
     from django.test import Client
 
     client = Client(HTTP_HOST="localhost")
@@ -89,26 +89,26 @@ def measure(options: argparse.Namespace) -> None:
     for name, url in pages:
         url = url.replace("{older}", older)
         times: list[float] = []
+        works: list[float] = []  # of this process alone: what other programs take does not count
         for round_ in range(WARM_UPS + options.rounds):
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             answer = client.get(url)
             size = len(answer.content)
             if round_ >= WARM_UPS:
                 times.append((time.perf_counter() - started) * 1000)
+                works.append((time.process_time() - worked) * 1000)
         assert answer.status_code == 200, (name, answer.status_code)
         connection.force_debug_cursor = True
         reset_queries()
         client.get(url)
         queries = len(connection.queries)
         connection.force_debug_cursor = False
-        print(
-            f"| {name} | {statistics.median(times):.0f} ms | {max(times):.0f} ms | {queries} | {size / 1000:.0f} KB |",
-            flush=True,
-        )
+        row = (name, f"{statistics.median(works):.0f} ms", f"{statistics.median(times):.0f} ms", f"{max(times):.0f} ms")
+        print("|", " | ".join((*row, str(queries), f"{size / 1000:.0f} KB")), "|", flush=True)
     for name in ("atif.json", "otlp.json", "steps.jsonl"):
         started = time.perf_counter()
         size = sum(map(len, client.get(f"/sessions/{long}/export/{name}").streaming_content))
-        print(f"| export, {name} | {(time.perf_counter() - started) * 1000:.0f} ms | | | {size / 1e6:.1f} MB |")
+        print(f"| export, {name} | {(time.perf_counter() - started) * 1000:.0f} ms | | | | {size / 1e6:.1f} MB |")
 
 
 def fill(sessions: int, steps: int) -> tuple[Any, Any, Any]:

@@ -23,7 +23,7 @@ INLINE_DIFF_LINES = 80
 WHOLE_BYTES = 200_000
 WHOLE_HTML = 800_000
 # Of all texts in one window of steps.
-WINDOW_HTML = 520_000
+WINDOW_HTML = 560_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Budget:
         return max(0, min(self.most, self.left))
 
     def spend(self, piece: Piece) -> Piece:
-        self.left -= len(piece.html)
+        self.left -= _size(piece.html)
         return piece
 
 
@@ -91,7 +91,7 @@ def as_output(text: str, total: int, budget: Budget) -> Piece:
 def as_prose(text: str, total: int, budget: Budget) -> Piece:
     """Show Markdown; a text that would become too long is shown as it is."""
     shown = prose(text)
-    if len(shown) <= budget.next:
+    if _size(shown) <= budget.next:
         return budget.spend(Piece(shown, total, len(text.encode("utf-8", "replace")) < total, "prose"))
     return as_text(text, total, budget)
 
@@ -109,11 +109,16 @@ def as_diff(text: str, total: int, budget: Budget, lines: int = 0) -> tuple[diff
     diff = diffs.render(kept.encode("utf-8", "replace"))
     if diff.problem or not diff.files:
         return None, as_text(kept, total, budget)
-    size = sum(len(file.rows) + 400 for file in diff.files)
+    size = sum(_size(file.rows) + 400 for file in diff.files)
     if size > max(budget.next, min(60_000, budget.left)):
         return None, Piece(mark_safe(""), total, True, "diff")
     budget.left -= size
     return diff, Piece(mark_safe(""), total, not whole, "diff")
+
+
+def _size(text: str) -> int:
+    """Return how long a text is when it is sent: some characters are three bytes."""
+    return len(text.encode("utf-8", "replace"))
 
 
 def _output(text: str) -> SafeString:
@@ -122,8 +127,8 @@ def _output(text: str) -> SafeString:
 
 def _bounded(text: str, total: int, most: int, shown: Callable[[str], SafeString]) -> Piece:
     kept, result = text, shown(text)
-    while len(result) > most and kept:
-        kept = kept[: min(len(kept) - 1, int(len(kept) * most / len(result)))]
+    while kept and (size := _size(result)) > most:
+        kept = kept[: min(len(kept) - 1, int(len(kept) * most / size))]
         result = shown(kept)
     cut = len(kept) < len(text) or len(text.encode("utf-8", "replace")) < total
     return Piece(result, total, cut)

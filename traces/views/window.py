@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from traces.models import Session, Step
 
@@ -30,9 +31,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Light:
-    """What is known of a step without its texts."""
+class Light(NamedTuple):
+    """What is known of a step without its texts. A tuple, since there may be ten thousand of them."""
 
     position: int
     turn: int
@@ -50,8 +50,7 @@ class Light:
         return self.failed is False or (self.failed is None and self.exit_code == 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """The tokens of an exchange, None while unknown."""
 
     input: int | None
@@ -91,7 +90,7 @@ class Trace:
     def of(cls, session: Session) -> Trace:
         """Read it with two queries."""
         columns = ("position", "turn", "kind", "exchange_id", "failed", "exit_code")
-        steps = [Light(*row) for row in session.shown_steps().values_list(*columns)]
+        steps = list(map(Light._make, session.shown_steps().values_list(*columns)))
         rows = session.exchanges.order_by("started_at", "id").values_list("id", "tokens_input", "tokens_output")
         usage = {pk: Usage(*tokens) for pk, *tokens in rows}
         first: dict[int, int] = {}
