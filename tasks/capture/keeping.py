@@ -88,6 +88,8 @@ def keep_in_background(capture: Capture) -> None:
 
 
 def main() -> None:
+    # Someone is at work on this machine.
+    os.nice(10)
     capture = Capture.objects.get(pk=sys.argv[1])
     version = TaskVersion.objects.select_related("task").get(pk=capture.detail["end"]["version"])
     task_dir = folder_for(capture.slug, Path(settings.DATA_DIR))
