@@ -25,7 +25,7 @@ from .wire.recorder import Exchange, Recorder
 from .wire.schema import NotOurs
 from .wire.targets import Target, target_of
 from .wire.turns import Turns
-from .wire.watch import Watch, asks_a_model, decoded, is_generation
+from .wire.watch import Watch, asks_a_model, decoded, is_generation, model_of
 
 logger = logging.getLogger("oneshot.gateway")
 
@@ -352,7 +352,7 @@ class Gateway:
             return
         flow.metadata["counted"] = True
         answer = watch.reader.answer
-        door.count(answer.tokens, watch.exchange.model or answer.model)
+        door.count(answer.tokens, answer.model or model_of(watch.exchange.request))
 
     def _is_bounded(self, flow: http.HTTPFlow) -> bool:
         length = flow.request.headers.get("content-length", "0")

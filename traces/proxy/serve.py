@@ -68,4 +68,6 @@ if __name__ == "__main__":
     # mitmproxy tells of each connection that fails, with the addresses that people asked for.
     logging.getLogger("mitmproxy").setLevel(logging.ERROR)
     _find_traces()
+    # The recorder's thread must not keep the loop waiting for the usual 5 ms each time it is at work.
+    sys.setswitchinterval(0.0002)
     asyncio.run(serve(json.loads(os.environ["ONESHOT_GATEWAY_CONFIG"])))

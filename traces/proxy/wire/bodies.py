@@ -27,9 +27,13 @@ class Messages:
         """Forget what was seen: after a write that failed, or into another database."""
         self._hashes.clear()
 
-    def take_apart(self, body: bytes, secrets: tuple[str, ...]) -> tuple[bytes, list[str], dict[str, bytes]]:
-        """Return (packed head, hashes of the messages in order, packed bodies of those not seen before by hash)."""
-        document = parsed(body)
+    def take_apart(
+        self, body: bytes, document: dict[str, Any] | None, secrets: tuple[str, ...]
+    ) -> tuple[bytes, list[str], dict[str, bytes]]:
+        """Take a body, and the document that it is if it is one; the document is changed.
+
+        Return (packed head, hashes of the messages in order, packed bodies of those not seen before by hash).
+        """
         if document is None:
             head: dict[str, Any] = {"_raw": redact(body.decode("utf-8", "replace"), extra=secrets)} if body else {}
             return pack(json.dumps(head)), [], {}

@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...redaction import HEADERS
 from . import doors
-from .bodies import Messages, kept_answer
+from .bodies import Messages, canonical, kept_answer, parsed, redacted
+from .identity import identify
 from .schema import EXCHANGE_COLUMNS, connect
 from .usage import Tokens
 
@@ -32,6 +34,10 @@ BATCH_BYTES = 16 * 1024 * 1024
 RETRY_S = 0.5
 WRITE_WAIT_S = 2.0
 BEAT_S = 5.0
+# So long it lets exchanges gather: one batch costs less than many, and clients feel each as a moment's wait.
+GATHER_S = 0.1
+# Beside the single names of the allow-list.
+HEADER_FAMILIES = ("x-stainless-", "x-ratelimit-", "anthropic-ratelimit-", "x-codex-")
 _INSERT = (
     f"INSERT OR IGNORE INTO exchange({','.join(EXCHANGE_COLUMNS)}) VALUES({','.join('?' * len(EXCHANGE_COLUMNS))})"
 )
@@ -41,8 +47,10 @@ _INSERT = (
 class Exchange:
     """One request and its answer, as they were; the recorder redacts and packs them. "" and None are unknown.
 
-    `request` is the body as decoded. `response` is the answer's first part as decoded (`truncated` when there was
-    more); `is_stream` when it is a stream of events. `secrets` are exact values that must not be kept.
+    Headers may be all that there were: only those of the allow-list are kept. What the request says of its sender and
+    its model is filled in where it is not given. `request` is the body as decoded. `response` is the answer's first
+    part as decoded (`truncated` when there was more); `is_stream` when it is a stream of events. `secrets` are exact
+    values that must not be kept.
     """
 
     door: str
@@ -113,7 +121,10 @@ class Recorder:
         self.counts = Counts()
         self._name = name
         self._say = say or _to_stderr
-        self._wake = threading.Condition()
+        lock = threading.RLock()
+        self._wake = threading.Condition(lock)
+        # Shares the lock; nobody but `close` cuts the gathering short.
+        self._gather = threading.Condition(lock)
         self._queue: deque[Exchange] = deque()
         self._bytes = 0
         self._gaps: dict[tuple[str, str], _Gap] = {}
@@ -152,6 +163,7 @@ class Recorder:
             self._closing = True
             self._deadline = time.monotonic() + timeout
             self._wake.notify()
+            self._gather.notify()
         self._thread.join(timeout + WRITE_WAIT_S + 1)
         left = len(self._queue)
         if left:
@@ -170,6 +182,8 @@ class Recorder:
             with self._wake:
                 if not (self._queue or self._gaps or self._closing or (self._name and self._first_beat)):
                     self._wake.wait(BEAT_S if self._name else None)
+                if not self._closing and len(self._queue) < BATCH:
+                    self._gather.wait(GATHER_S)
                 closing = self._closing
                 batch = self._next_batch()
                 gaps = list(self._gaps.values())
@@ -285,25 +299,46 @@ class Recorder:
         self._beat_at = time.monotonic()
 
     def _row(self, exchange: Exchange) -> tuple[list[Any], dict[str, bytes]]:
-        head, hashes, messages = self._messages.take_apart(exchange.request, exchange.secrets)
+        document = parsed(exchange.request)
+        identity = identify(exchange.request_headers, document)
+        head, hashes, messages = self._messages.take_apart(exchange.request, document, exchange.secrets)
         tokens = exchange.tokens or Tokens(input=None, cached=None, output=None)
+        model = exchange.model or (document or {}).get("model")
         made = {
-            "request_headers": json.dumps(exchange.request_headers),
-            "response_headers": json.dumps(exchange.response_headers),
+            "session": exchange.session or identity.session,
+            "turn": exchange.turn or identity.turn,
+            "agent": exchange.agent or identity.agent,
+            "client": exchange.client or identity.client,
+            "model": model[:120] if isinstance(model, str) else "",
+            "url": exchange.url.partition("?")[0][:2000],
+            "error": exchange.error[:1000],
+            "request_headers": [pair for pair in exchange.request_headers if is_safe_header(pair[0])],
+            "response_headers": [pair for pair in exchange.response_headers if is_safe_header(pair[0])],
+            "usage": exchange.usage,
+            "details": exchange.details,
+        }
+        # Redaction costs by the call more than by the letter.
+        made = redacted(made, canonical(made, sort=False), exchange.secrets)
+        made |= {name: json.dumps(made[name]) for name in ("request_headers", "response_headers", "details")} | {
+            "usage": None if exchange.usage is None else json.dumps(made["usage"]),
             "request_head": head,
             "request_messages": json.dumps(hashes, separators=(",", ":")),
             "request_bytes": len(exchange.request),
             "response_body": kept_answer(exchange.response, exchange.secrets, is_stream=exchange.is_stream),
-            "usage": None if exchange.usage is None else json.dumps(exchange.usage),
             "tokens_input": tokens.input,
             "tokens_cached": tokens.cached,
             "tokens_cache_write": tokens.cache_write,
             "tokens_output": tokens.output,
             "tokens_reasoning": tokens.reasoning,
             "truncated": int(exchange.truncated),
-            "details": json.dumps(exchange.details),
         }
         return [made[name] if name in made else getattr(exchange, name) for name in EXCHANGE_COLUMNS], messages
+
+
+def is_safe_header(name: str) -> bool:
+    """Return whether a header's value, redacted, may be kept."""
+    lower = name.lower()
+    return lower in HEADERS or lower.startswith(HEADER_FAMILIES)
 
 
 def _insert_gap(db: sqlite3.Connection, gap: _Gap) -> None:

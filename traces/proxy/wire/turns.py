@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ...redaction import redact, safe_headers
 from .bodies import parsed
 from .identity import identify
 from .recorder import Exchange, Recorder
@@ -30,9 +29,8 @@ class Turns:
         self.door, self.provider = door, provider
         self.headers = headers
         self.secrets = tuple({*secrets_in(headers), *secrets_in(response_headers)})
-        self.url = redact(url.partition("?")[0][:2000], extra=self.secrets)
-        self.safe = [(name, redact(value, extra=self.secrets)) for name, value in safe_headers(headers)]
-        self.safe_response = safe_headers(response_headers)
+        self.url = url
+        self.response_headers = response_headers
         self._exchange: Exchange | None = None
         self._reader = AnswerReader("text/event-stream")
         self._kept = bytearray()
@@ -63,7 +61,6 @@ class Turns:
 
     def _begin(self, content: bytes, document: dict[str, Any]) -> None:
         identity = identify(self.headers, document)
-        model = document.get("model")
         self._reader = AnswerReader("text/event-stream")
         self._kept, self._size = bytearray(), 0
         self._exchange = Exchange(
@@ -76,10 +73,9 @@ class Turns:
             session=identity.session,
             turn=identity.turn,
             agent=identity.agent,
-            client=redact(identity.client, extra=self.secrets),
-            model=redact(model[:120], extra=self.secrets) if isinstance(model, str) else "",
-            request_headers=self.safe,
-            response_headers=self.safe_response,
+            client=identity.client,
+            request_headers=self.headers,
+            response_headers=self.response_headers,
             request=content,
             request_wire_bytes=len(content),
             is_stream=True,

@@ -9,9 +9,8 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 
-from ...redaction import redact, safe_headers
 from .bodies import parsed
-from .identity import Identity, identify
+from .identity import identify
 from .recorder import Exchange, Recorder
 from .usage import Answer, AnswerReader, Failure
 
@@ -25,6 +24,12 @@ _REQUEST_IDS = ("x-request-id", "request-id", "x-oai-request-id")
 def is_generation(method: str, path: str) -> bool:
     """Return whether a request of this form asks a model for an answer."""
     return method == "POST" and path.partition("?")[0].rstrip("/").endswith(_GENERATION_PATHS)
+
+
+def model_of(body: bytes) -> str:
+    """Return the model that a request's body names; "" for none."""
+    model = (parsed(body) or {}).get("model")
+    return model[:120] if isinstance(model, str) else ""
 
 
 def asks_a_model(body: bytes) -> bool:
@@ -72,22 +77,20 @@ class Watch:
         """Take a request with its body as decoded. `secrets` are further values that must not be kept."""
         self.recorder = recorder
         self.secrets = tuple({*secrets_in(headers), *(value for value in secrets if value)})
-        document = parsed(body) or {}
-        self.identity: Identity = identify(headers, document)
-        model = document.get("model")
+        identity = identify(headers)
+        # Redaction and what the body says are left to the recorder's thread: the client waits for this one.
         self.exchange = Exchange(
             door=door,
             method=method,
-            url=redact(url.partition("?")[0][:2000], extra=self.secrets),
+            url=url,
             t_start=started or time.time(),
             run=run,
             provider=provider,
-            session=self.identity.session,
-            turn=self.identity.turn,
-            agent=self.identity.agent,
-            client=redact(self.identity.client, extra=self.secrets),
-            model=redact(model[:120], extra=self.secrets) if isinstance(model, str) else "",
-            request_headers=self._safe(headers),
+            session=identity.session,
+            turn=identity.turn,
+            agent=identity.agent,
+            client=identity.client,
+            request_headers=headers,
             request=body,
             request_wire_bytes=wire_bytes,
         )
@@ -104,7 +107,7 @@ class Watch:
         exchange.status = status
         exchange.t_first = time.time()
         self.secrets = tuple({*self.secrets, *secrets_in(headers)})
-        exchange.response_headers = self._safe(headers)
+        exchange.response_headers = headers
         exchange.request_id = next((named[name][:200] for name in _REQUEST_IDS if name in named), "")
         self.reader = AnswerReader(named.get("content-type", "").partition(";")[0].strip().lower())
         exchange.is_stream = self.reader.is_stream
@@ -146,26 +149,22 @@ class Watch:
         self._kept.clear()
         exchange.response_bytes = self._size
         exchange.events = self.reader.events
-        exchange.error = redact(error or exchange.error, extra=self.secrets)[:1000]
+        exchange.error = error or exchange.error
         fill(exchange, answer)
         exchange.secrets = self.secrets
         self.recorder.record(exchange)
         return answer
-
-    def _safe(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        return [(name, redact(value, extra=self.secrets)) for name, value in safe_headers(headers)]
 
 
 def fill(exchange: Exchange, answer: Answer) -> None:
     """Write what an answer said of itself into its exchange."""
     exchange.usage, exchange.tokens = answer.usage, answer.tokens
     exchange.response_id, exchange.stop_reason = answer.response_id, answer.stop_reason[:60]
-    exchange.model = exchange.model or answer.model[:120]
-    if answer.model and answer.model != exchange.model:
+    if answer.model:
         exchange.details["answered_by"] = answer.model[:120]
     failure = answer.failure
     if failure is not None and not exchange.error:
-        exchange.error = redact(str(failure))[:1000]
+        exchange.error = str(failure)
 
 
 def decoded(body: bytes, encoding: str) -> bytes:
