@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 # Of an answer longer than this only the first part is kept, so that memory stays flat.
 KEPT_ANSWER_BYTES = 4 * 1024 * 1024
-CLOSE_WAIT_S = 10.0
 _REQUEST_IDS = ("x-request-id", "request-id", "x-oai-request-id")
 
 
@@ -131,9 +130,9 @@ class Ledger:
             exchange.error = redact(exchange.error, extra=self.secrets)[:1000]
             self._recorder.record(exchange)
 
-    def close(self) -> Account:
-        """End the door and write what waits. Return what it came to."""
-        complete = self._recorder.close(CLOSE_WAIT_S)
+    def close(self, wait_s: float) -> Account:
+        """End the door and write what waits, for so long at most. Return what it came to."""
+        complete = self._recorder.close(wait_s)
         counts = self._recorder.counts
         try:
             doors.close_door(self.path, self.token)

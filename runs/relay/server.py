@@ -35,6 +35,7 @@ CLIENT_TIMEOUT_S = 120
 RATE_LIMIT_TRIES = 5
 RATE_LIMIT_WAIT_S = 30.0
 CLOSE_WAIT_S = 2.0
+RECORD_WAIT_S = 10.0
 
 _HOP_BY_HOP = {
     "connection",
@@ -103,8 +104,8 @@ class Relay:
         """Return the base URL for commands inside, which reach the relay under the name `host`."""
         return f"http://{host}:{self.door.port}/v1"
 
-    def close(self) -> None:
-        """Refuse from now on, and cut off what is still under way."""
+    def close(self, wait_s: float = RECORD_WAIT_S) -> None:
+        """Refuse from now on, cut off what is still under way, and write what was recorded, for so long at most."""
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
@@ -116,7 +117,7 @@ class Relay:
                     with contextlib.suppress(OSError):
                         open_socket.shutdown(socket.SHUT_RDWR)
                 self._idle.wait(0.05)
-        self.account = self.ledger.close()
+        self.account = self.ledger.close(wait_s)
 
     def log(self, text: str) -> None:
         if self._log:

@@ -4,17 +4,21 @@ import http.client
 import json
 import resource
 import socket
+import sqlite3
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from decimal import Decimal
 
 import pytest
 
 from runs.agents.base import ModelNeed
 from runs.errors import AgentError, InfraError
-from runs.relay import open_door
+from runs.relay import Holder, Relay, open_door
 from tests.servers.responses import Step, http_error, refuse, say, scripted_responses
 from tests.servers.upstream import Exchange, upstream
+from traces.proxy import database_path
+from traces.proxy.wire import doors
 from traces.proxy.wire.usage import ModelUse
 
 KEY = "sk-the-real-key-0123456789"
@@ -371,3 +375,82 @@ def test_it_listens_on_the_given_address_only():
 def test_a_use_without_answers_claims_nothing():
     assert not ModelUse().complete
     assert ModelUse().spent == 0
+
+
+def exchanges():
+    with closing(sqlite3.connect(database_path())) as db:
+        return db.execute(
+            "SELECT run, method, url, status, model, tokens_input, error, truncated FROM exchange"
+        ).fetchall()
+
+
+def test_what_passes_is_recorded_for_its_run_and_what_fails_too():
+    def answer(exchange):
+        if len(service.requests) == 1:
+            exchange.reply(200, b'{"id": "r", "model": "m-1", "usage": {"input_tokens": 30, "output_tokens": 4}}')
+        else:
+            exchange.reply(500, b'{"error": {"message": "boom"}}')
+
+    with upstream(answer) as service:
+        need = ModelNeed(base_url=service.url, key_env="TEST_API_KEY")
+        with open_door(need, "127.0.0.1", holder=Holder(run="run-1", attempt=2)) as relay:
+            ask(relay, "/v1/responses?secret=1", body=b'{"model": "asked"}')
+            ask(relay, body=b'{"model": "asked"}')
+            ask(relay, "/v1/models", method="GET")
+    url = f"{service.url}/responses"
+    mine = [row for row in exchanges() if row[0] == "run-1"]
+    assert mine == [
+        ("run-1", "POST", url, 200, "m-1", 30, "", 0),
+        ("run-1", "POST", url, 500, "asked", None, "status 500: boom", 0),
+    ]
+    assert relay.account.spent.requests == 1
+    assert relay.account.lost == 0
+
+
+def test_a_service_that_is_not_reached_leaves_an_exchange_without_a_status():
+    with open_door(ModelNeed(base_url="http://127.0.0.1:1/v1"), "127.0.0.1", holder=Holder(run="run-2")) as relay:
+        ask(relay)
+    [row] = [row for row in exchanges() if row[0] == "run-2"]
+    assert row[3] is None
+    assert "service_unreachable" in row[6]
+
+
+@pytest.mark.parametrize("harm", ["directory", "another's"])
+def test_a_database_that_cannot_be_written_stops_nobody_keeps_the_budget_and_is_counted(settings, tmp_path, harm):
+    settings.DATA_DIR = tmp_path
+    path = database_path()
+    path.parent.mkdir()
+    if harm == "directory":
+        path.mkdir()
+    else:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("CREATE TABLE theirs(x)")
+    with upstream(ok) as service:
+        need = ModelNeed(base_url=service.url, key_env="TEST_API_KEY", token_budget=60)
+        relay = Relay(need, "127.0.0.1", holder=Holder(run="r"))
+        assert [ask(relay)[0] for _ in range(3)] == [200, 200, 400]
+        relay.close(wait_s=0.5)
+    assert (relay.account.spent.input, relay.account.spent.refused) == (60, 1)
+    assert relay.account.lost == 2
+    assert relay.account.trouble
+
+
+def test_a_budget_in_dollars_needs_the_price_of_the_model_that_answers():
+    def answer(exchange):
+        exchange.reply(200, b'{"model": "other", "usage": {"input_tokens": 10, "output_tokens": 1}}')
+
+    prices = {"known": {"input": "1", "output": "1"}}
+    with upstream(answer) as service:
+        need = ModelNeed(base_url=service.url, key_env="TEST_API_KEY", cost_budget_usd=Decimal(5))
+        with open_door(need, "127.0.0.1", holder=Holder(run="run-3", prices=prices)) as relay:
+            assert [ask(relay)[0] for _ in range(2)] == [200, 400]
+    assert relay.account.spent.unknown_cost == 1
+    assert relay.usage.last_failure.kind == "budget"
+
+
+def test_a_door_is_closed_with_its_run_and_its_token_is_kept_nowhere():
+    with open_door(ModelNeed(base_url="http://127.0.0.1:1/v1"), "127.0.0.1", holder=Holder(run="run-4")) as relay:
+        assert doors.find(database_path(), relay.door.token)
+    assert doors.find(database_path(), relay.door.token) is None
+    with closing(sqlite3.connect(database_path())) as db:
+        assert relay.door.token not in "".join(db.iterdump())
