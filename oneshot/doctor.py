@@ -47,6 +47,7 @@ def examine() -> Iterator[Finding]:
         _docker,
         _local_sandbox,
         _codex,
+        _claude_code,
         _key,
         _extra_ca,
         _gateway,
@@ -152,11 +153,24 @@ def _codex() -> Finding:
     return Finding("Codex CLI", "ok", "found")
 
 
+def _claude_code() -> Finding:
+    from runs import agents
+
+    missing = agents.load_by_kind("claude_code").check()
+    if missing:
+        return Finding("Claude Code", "warn", missing, "Only the agent `claude_code` needs it.")
+    return Finding("Claude Code", "ok", "found")
+
+
 def _key() -> Finding:
-    if os.environ.get("OPENAI_API_KEY"):
-        return Finding("Model key", "ok", "OPENAI_API_KEY is set; it stays outside of sandboxes")
+    names = [name for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY") if os.environ.get(name)]
+    if names:
+        return Finding("Model key", "ok", f"{' and '.join(names)} set; keys stay outside of sandboxes")
     return Finding(
-        "Model key", "warn", "OPENAI_API_KEY is not set", "Agents that ask that service for a model need it."
+        "Model key",
+        "warn",
+        "neither OPENAI_API_KEY nor ANTHROPIC_API_KEY is set",
+        "Agents that ask such a service for a model need it.",
     )
 
 
