@@ -10,9 +10,11 @@ class RunsConfig(AppConfig):
         from runs import judging
         from runs.events import when_run_ends
         from runs.session_links import RunLinks
+        from runs.steadiness import watch_reference
         from runs.validation import run_ended
         from traces import links
 
         when_run_ends(run_ended)
+        when_run_ends(watch_reference)
         when_run_ends(judging.run_ended)
         links.register("runs", RunLinks())

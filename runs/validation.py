@@ -16,7 +16,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from runs import actions
+from runs import actions, steadiness
 from runs.errors import Fault, InfraError, TaskError
 from runs.models import AgentConfig, Run, Status, TestResult, Validation
 from tasks.models import TaskVersion
@@ -62,6 +62,7 @@ def start_validation(version: TaskVersion, *, sandbox: str = "auto", attempts: i
                     purpose=Run.Purpose.VALIDATION,
                     validation=validation,
                 )
+        steadiness.add_run_in_another_order(validation, by=by)
         validation.sandbox = run.sandbox
         validation.save(update_fields=["sandbox"])
         version.validation = TaskVersion.Validation.RUNNING
@@ -182,7 +183,8 @@ Seen = dict[str, list[str]]
 
 def _derive(validation: Validation, runs: list[Run]) -> Found:
     before = [run for run in runs if run.agent.kind == "nop"]
-    after = [run for run in runs if run.agent.kind == "oracle"]
+    after = [run for run in runs if run.agent.kind == "oracle" and not steadiness.is_in_another_order(run)]
+    shuffled = next((run for run in runs if steadiness.is_in_another_order(run)), None)
     seen_before, seen_after, messages = _verdicts(validation, before, after)
     found = Found()
     for test_id in sorted(seen_before.keys() | seen_after.keys()):
@@ -195,10 +197,17 @@ def _derive(validation: Validation, runs: list[Run]) -> Found:
             found.pass_to_pass.append(test_id)
         else:
             found.excluded.append({"id": test_id, "reason": reason})
+    moved = steadiness.tests_that_need_their_order(shuffled, [*found.fail_to_pass, *found.pass_to_pass])
+    found.fail_to_pass = [test for test in found.fail_to_pass if test not in moved]
+    found.pass_to_pass = [test for test in found.pass_to_pass if test not in moved]
+    found.excluded += [{"id": test, "reason": steadiness.NEEDS_ORDER} for test in moved]
     found.fault = _fault(found, after, seen_after)
     found.checks = [
         _before_check(found, before, seen_before, messages),
         _after_check(found, after, seen_after),
+        steadiness.order_check(validation.task_version, shuffled, moved),
+        steadiness.network_check(runs),
+        steadiness.instructions_check(validation.task_version),
         _quarantine_check(found),
     ]
     return found
@@ -206,7 +215,7 @@ def _derive(validation: Validation, runs: list[Run]) -> Found:
 
 def _verdicts(validation: Validation, before: list[Run], after: list[Run]) -> tuple[Seen, Seen, dict[str, str]]:
     """Return what nop's and oracle's runs say of every test, and a message of each test that nop fails."""
-    rows = TestResult.objects.filter(run__validation=validation).values_list("run_id", "test_id", "verdict", "message")
+    rows = TestResult.objects.filter(run__in=[*before, *after]).values_list("run_id", "test_id", "verdict", "message")
     by_run: dict[Any, dict[str, str]] = {run.pk: {} for run in [*before, *after]}
     messages: dict[str, str] = {}
     nops = {run.pk for run in before}

@@ -72,6 +72,7 @@ def grade(
             root=sandbox.workdir,
             directory=sandbox.path(directory),
             timeout_s=float(limits["test_timeout_s"]),
+            order_seed=limits.get("test_order_seed"),
         )
         sandbox.put_tree(directory, plan.files() | framework.files(plan))
         result = _run(sandbox, plan, framework.script(plan), limits, log)

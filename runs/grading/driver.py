@@ -36,6 +36,8 @@ class Plan:
     root: str
     directory: str
     timeout_s: float
+    # What the tests' order is shuffled by; None leaves them in their own order.
+    order_seed: int | None = None
     tokens: Secrets = field(default_factory=Secrets)
 
     @property
@@ -64,6 +66,7 @@ class Plan:
             "replace_config": [name for name in SHARED_CONFIG if name in touched],
             "longest_test_s": min(LONGEST_TEST_S, self.timeout_s / 3),
             "config_name": f".oneshot-{secrets.token_hex(6)}",
+            "order_seed": self.order_seed,
             **more,
         }
         return json.dumps(document).encode()

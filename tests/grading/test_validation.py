@@ -235,7 +235,9 @@ def test_starting_makes_the_runs_once(settings):
         ("nop", 2, "validation"),
         ("oracle", 1, "validation"),
         ("oracle", 2, "validation"),
+        ("oracle", 3, "validation"),
     ]
+    assert [run.limits.get("test_order_seed") for run in validation.runs.filter(agent__kind="oracle")].count(None) == 2
     version.refresh_from_db()
     assert version.validation == "running"
     assert start_validation(version, sandbox="local") == validation

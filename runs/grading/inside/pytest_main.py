@@ -285,6 +285,29 @@ def finds(place, path, patterns, skipped):
     return any(fnmatch(parts[-1], pattern) for pattern in patterns)
 
 
+def shuffled(items, seed):
+    """Return the tests in another order, the same for the same seed: files, then classes in them, then functions.
+
+    What shares a file or a class stays together, so that fixtures of a wider scope are set up as often as before.
+    """
+    import random
+
+    source = random.Random(seed)  # noqa: S311 - an order, not a secret
+
+    def mixed(group, names):
+        if not names:
+            source.shuffle(group)
+            return group
+        parts = {}
+        for item in group:
+            parts.setdefault(names[0](item), []).append(item)
+        kept = list(parts.values())
+        source.shuffle(kept)
+        return [item for part in kept for item in mixed(part, names[1:])]
+
+    return mixed(list(items), [lambda item: str(item.fspath), lambda item: str(getattr(item, "cls", None))])
+
+
 def add_hooks():
     """Give the plugin its hooks; they need pytest, which is imported late."""
     import pytest
@@ -297,6 +320,8 @@ def add_hooks():
     def pytest_collection_modifyitems(self, session, config, items):
         yield
         self.collected = len(items)
+        if self.plan.get("order_seed") is not None:
+            items[:] = shuffled(items, self.plan["order_seed"])
         items.extend(self.checks(session))
 
     @pytest.hookimpl(tryfirst=True)
