@@ -48,7 +48,7 @@ def plan(args: list[str], env: dict[str, str], here: Path, gateway: Gateway, sta
     else:
         led["ANTHROPIC_BASE_URL"] = gateway.url + PATH
         # It is Anthropic's own service behind that address; without this, some features would be switched off.
-        led["_CLAUDE_CODE_ASSUME_FIRST_PARTY_BASE_URL"] = "1"
+        led.setdefault("_CLAUDE_CODE_ASSUME_FIRST_PARTY_BASE_URL", "1")
         led = spare(led)
     return Plan([*options, *args], led, notes)
 

@@ -47,6 +47,8 @@ def person(tmp_path, git_repository):
         ONESHOT_GATEWAY_PORT=str(free_port()),
         # Codex refuses a home below the directory for temporary files, where tests have theirs.
         TMPDIR="/var/tmp",
+        # Else Claude Code asks Anthropic's servers for this and that, and waits long where there is no network.
+        _CLAUDE_CODE_ASSUME_FIRST_PARTY_BASE_URL="0",
     )
     repository = git_repository({"adder.py": "def add(a, b):\n    return a - b\n"}, "work")
     return Person(home, repository, data_dir, env)
