@@ -55,8 +55,8 @@ def complete(version: TaskVersion, repository: Path, commit: str, task_dir: Path
     if not (task_dir / "tb_meta.json").is_file():
         try:
             exporting.write_created(version, task_dir)
-        except OSError as error:
-            notes.append(f"{task_dir} could not be written: {error.strerror or error}.")
+        except (OSError, ValueError) as error:
+            notes.append(f"{task_dir} could not be written: {error}")
     return notes
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -28,13 +27,11 @@ from tasks.capture.drafting import Material, folder_for, make_draft
 from tasks.capture.errors import BadRepository, CaptureError, NotReady, SeveralOpen, WrongState
 from tasks.capture.readiness import check
 from tasks.capture.redacting import without_secrets
+from tasks.capture.sessions import session_of
 from tasks.capture.worktree import Worktree
 from tasks.models import Capture, Task, TaskVersion
 from tasks.repositories import locked
-from traces.models import Session
 from traces.redaction import redact
-
-log = logging.getLogger(__name__)
 
 MAX_TITLE = 300
 MAX_TEXT = 100_000
@@ -75,7 +72,7 @@ def start(
     A call that is made twice, by the same thread with the same title and nothing changed since, opens one. Raises
     NotReady, BadRepository, or CaptureError for a title that says nothing.
     """
-    title = " ".join(redact(title).split())[:MAX_TITLE]
+    title = " ".join(_clean(title).split())[:MAX_TITLE]
     if not title:
         raise CaptureError("The capture has no title. Say in a few words what is to be done.")
     place = Worktree.locate(worktree)
@@ -89,7 +86,7 @@ def start(
         team=team or default_team(),
         user=user,
         title=title,
-        notes=redact(notes)[:MAX_TEXT],
+        notes=_clean(notes)[:MAX_TEXT],
         labels=_labels(labels),
         worktree=str(place.top),
         git_dir=str(place.git_dir),
@@ -221,8 +218,13 @@ def _top_of(path: Path) -> Path:
         return path.absolute()
 
 
+def _clean(text: str) -> str:
+    """Return text without secrets, and without what a database cannot hold."""
+    return redact(text.replace("\0", "").encode("utf-8", "replace").decode())
+
+
 def _labels(labels: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(" ".join(redact(str(label)).split())[:100] for label in labels if str(label).strip()))[
+    return list(dict.fromkeys(" ".join(_clean(str(label)).split())[:100] for label in labels if str(label).strip()))[
         :50
     ]
 
@@ -254,7 +256,7 @@ class _Ending:
     def say(self, summary: str, labels: Iterable[str], client: Client, by_hand: bool) -> None:
         """Take what the one who ends it says."""
         capture = self.capture
-        capture.summary = redact(summary)[:MAX_TEXT] or capture.summary
+        capture.summary = _clean(summary)[:MAX_TEXT] or capture.summary
         capture.labels = _labels([*capture.labels, *labels])
         capture.agent = capture.agent or client.agent[:40]
         capture.thread_id = capture.thread_id or client.thread_id[:200]
@@ -271,7 +273,8 @@ class _Ending:
         self._snapshot()
         diff = self._diff()
         touched = difference.touched_files(self.place, capture.start_commit, capture.end_commit)
-        session = self._session()
+        session, notes = session_of(capture)
+        self.notes += notes
         material = Material(
             worktree=self.place,
             external_id=capture.slug,
@@ -346,29 +349,6 @@ class _Ending:
         except difference.DoesNotApply as error:
             self.notes.append(str(error))
             return error.diff
-
-    def _session(self) -> Session | None:
-        """Import the session that the work was done in, as far as it has been written."""
-        capture = self.capture
-        if not capture.thread_id or not capture.agent:
-            self.notes.append("The agent did not say which session it is, so that no trace is attached.")
-            return None
-        # Reading traces takes much code that a start does not need.
-        from traces.importing import import_thread
-
-        try:
-            session = import_thread(
-                agent=capture.agent, thread_id=capture.thread_id, team=capture.team, user=capture.user
-            )
-        except Exception as error:  # whatever is wrong with a trace, the work itself is kept
-            log.exception("The session %s of %s could not be imported", capture.thread_id, capture.slug)
-            self.notes.append(redact(f"The session's trace could not be read: {error}. Import it with import_traces."))
-            return None
-        if session is None:
-            self.notes.append(
-                f"No trace of the session {capture.thread_id} was found, neither with the gateway nor as a transcript."
-            )
-        return session
 
     def _provenance(self) -> dict[str, Any]:
         capture = self.capture

@@ -62,6 +62,8 @@ class Worktree:
         for top in (start, *start.parents):
             entry = top / ".git"
             if entry.is_dir() or entry.is_file():
+                if not str(top).isprintable():
+                    raise BadRepository(f"The folder's name {str(top)!r} cannot be stored. Give it a plain one.")
                 return cls._at(top, entry)
         raise BadRepository(
             f"{start} is not in a git repository. Change into one, or make it one: git init, git add, git commit."

@@ -347,6 +347,19 @@ def test_a_capture_without_a_title_or_a_repository_is_refused(repository, tmp_pa
         start(tmp_path)
 
 
+def test_words_that_no_database_holds_are_cleaned(repository):
+    row = start(repository, "Fix\0 \ud800 it", notes="a\0b", labels=["x\0y", " "])
+    row.refresh_from_db()
+    assert (row.title, row.notes, row.labels) == ("Fix ? it", "ab", ["xy"])
+
+
+def test_a_folder_whose_name_cannot_be_stored_is_refused(repository, tmp_path):
+    odd = tmp_path / "caf\udce9"
+    repository.path.rename(odd)
+    with pytest.raises(capture.BadRepository, match="cannot be stored"):
+        start(odd)
+
+
 def test_a_title_of_signs_and_one_in_another_script_make_slugs(repository):
     assert re.fullmatch(r"_\d{8}_\d{6}", start(repository, "!!!").slug)
     assert start(repository, "Почини сумматор / ../x").slug.startswith("почини-сумматор-x_")

@@ -91,6 +91,26 @@ def test_without_a_trace_the_draft_is_made_from_the_notes_and_says_so(repository
     assert any(f"No trace of the session {THREAD} was found" in note for note in ended.notes)
 
 
+def test_an_agent_that_does_not_say_its_thread_is_found_by_the_answer_it_got(repository, codex_home, tmp_path):
+    unknown = Client(agent="claude_code", version="2.1.197", name="claude-code")
+    row = capture.start(worktree=repository.path, title="Fix", client=unknown)
+    folder = tmp_path / "claude_config_dir" / "projects" / "-work"
+    folder.mkdir(parents=True)
+    common = {"sessionId": THREAD, "cwd": str(repository.path), "version": "2.1.197", "isSidechain": False}
+    answer = [{"type": "tool_result", "tool_use_id": "t1", "content": json.dumps({"start_commit": row.start_commit})}]
+    rows = [
+        {"type": "user", "uuid": "1", "message": {"role": "user", "content": "Make it add."}},
+        {"type": "user", "uuid": "2", "message": {"role": "user", "content": answer}},
+    ]
+    lines = [json.dumps({**common, "timestamp": "2026-11-20T15:00:00.000Z", "parentUuid": None, **row}) for row in rows]
+    (folder / f"{THREAD}.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "another.jsonl").write_text(lines[0] + "\n")
+    ended = capture.end(row, client=unknown)
+    assert ended.task.session is not None
+    assert (ended.task.session.agent, ended.task.session.thread_id) == ("claude_code", THREAD)
+    assert ended.version.instructions == "Make it add."
+
+
 @pytest.mark.parametrize("thread", ["../../etc/passwd", "*", "x" * 500])
 def test_a_thread_id_that_is_none_finds_nothing_and_costs_nothing(repository, codex_home, thread):
     client = Client(agent="codex", thread_id=thread)
