@@ -53,6 +53,8 @@ async def serve(settings: dict) -> None:
         loop.add_signal_handler(number, master.shutdown)
     watch = asyncio.create_task(_end_with_parent(master, os.getppid()))
     await master.run()
+    # Connections that the end cuts off are no news.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     watch.cancel()
 
 
