@@ -14,6 +14,7 @@ urlpatterns = [
     path("of-task/<slug:slug>/", fragments.runs_of_task, name="runs-of-task"),
     path("validation/<slug:slug>/", fragments.validation_of_task, name="validation-of-task"),
     path("validation/<slug:slug>/start/", fragments.run_validate, name="run-validate"),
+    path("quarantine/<slug:slug>/", acting.quarantine_test, name="test-quarantine"),
     path("new/<slug:slug>/", fragments.run_new, name="run-new"),
     path("<uuid:pk>/", detail.run_detail, name="run-detail"),
     path("<uuid:pk>/status/", detail.run_status, name="run-status"),

@@ -261,3 +261,23 @@ def test_a_conflict_in_the_rubric_is_told_to_the_script(desk: Client, task: Task
     answer = desk.post("/tasks/adder/curate/rubric/", {"op": "add", "text": "It adds."}, **JSON)
     assert answer.status_code == 409
     assert json.loads(answer.content)["message"].startswith("mira has this task now")
+
+
+def test_a_flaky_test_is_quarantined_from_its_finding(client: Client, task: Task, owner: User) -> None:
+    version = task.versions.get()
+    version.record_validation(
+        valid=True, reason="", fail_to_pass=["a::b"], pass_to_pass=["a::c"], excluded=[], checks=[]
+    )
+    place = {"part": "tests", "test_id": "a::c"}
+    Finding.objects.create(
+        task=task, kind="flake", fingerprint="x", title="A flaky test", message="It is.", place=place
+    )
+    client.force_login(owner)
+    assert "Count it no more" in client.get("/tasks/adder/curate/").content.decode()
+    client.post("/runs/quarantine/adder/", {"test_id": "a::c", "reason": "It asks the clock."})
+    version.refresh_from_db()
+    assert version.expectations()["excluded"] == [{"id": "a::c", "reason": "quarantined by mira: It asks the clock."}]
+    assert (
+        "does not count"
+        in client.post("/runs/quarantine/adder/", {"test_id": "a::c", "reason": "x"}, follow=True).content.decode()
+    )

@@ -35,7 +35,13 @@ def validated(task: Task) -> TaskVersion:
 
 
 def found(task: Task, **fields) -> Finding:
-    values = {"kind": "validation", "severity": "block", "fingerprint": "f", "title": "The answer", "message": "Cut it."}
+    values = {
+        "kind": "validation",
+        "severity": "block",
+        "fingerprint": "f",
+        "title": "The answer",
+        "message": "Cut it.",
+    }
     return Finding.objects.create(task=task, **values | fields)
 
 

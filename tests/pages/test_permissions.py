@@ -221,6 +221,7 @@ EXPECTED: dict[str, Route] = {
     "runs-of-task": Route(TEAM_ONLY, of_task),
     "validation-of-task": Route(TEAM_ONLY, of_task),
     "run-validate": Route("302 404 302 302 302", of_task, "post", least="curator"),
+    "test-quarantine": Route(CURATORS, of_task, "post", {"test_id": "a::b", "reason": "flaky"}, least="member"),
     "run-new": Route("302 404 200 200 200", of_task, least="member"),
     "run-detail": Route(TEAM_ONLY, of_run),
     "run-status": Route(TEAM_ONLY, of_run),
