@@ -9,7 +9,20 @@ from django.urls import reverse
 from benchmarks.models import Board, Cell, Tally
 from oneshot import store
 from oneshot.accounts.models import FailedLogIn, Membership, Team, User, Visibility
-from runs.models import Artifact, Image, LogChunk, Run, TestResult, Validation
+from runs.models import (
+    Artifact,
+    Calibration,
+    Image,
+    JudgeConfig,
+    Judgement,
+    Label,
+    LogChunk,
+    Run,
+    RunScore,
+    TestResult,
+    Validation,
+    Verdict,
+)
 from tasks.models import Capture, Task
 from tests.builders import (
     make_agent,
@@ -51,6 +64,13 @@ def everything() -> None:
     Cell.objects.get_or_create(task_version=run.task_version, task=run.task, agent=run.agent)
     Tally.objects.get_or_create(task_version=run.task_version)
     Membership.objects.create(team=run.team, user=make_user())
+    judge = JudgeConfig.objects.create(name="judge", model="m")
+    rubric = run.task.rubrics.get()
+    judgement = Judgement.objects.create(run=run, rubric=rubric, judge=judge)
+    Verdict.objects.create(judgement=judgement, key="c0", sample=0, answer="met", evidence=[{"quote": "<script>"}])
+    RunScore.objects.create(run=run, rubric=rubric)
+    Label.objects.create(user=make_user(), run=run, criterion=rubric.criteria.get(), answer="met")
+    Calibration.objects.create(judge=judge, n=0)
     session = Session.objects.create(team=run.team, agent="codex", thread_id="t")
     Exchange.objects.create(session=session, key="a", source="proxy")
     Step.objects.create(session=session, key="a", source="proxy", position=1, kind="user")
