@@ -58,7 +58,7 @@ def make_session(
         "step_count": len(steps),
         "request_count": len(exchanges),
         "sources": [{"kind": "proxy", "label": "proxy.sqlite3", "imported_at": START.isoformat()}],
-        "steps_from": "rollout",
+        "steps_from": "codex",
     }
     session = Session.objects.create(**defaults | fields)
     rows = make_exchanges(session, exchanges)
@@ -250,7 +250,7 @@ def refund(team: Team, **fields: Any) -> Session:
         "unknown_usage_count": 1,
         "model_seconds": 860.0,
         "gaps": [gap | {"reason": "The gateway restarted. Tokens of 1 request are unknown."}],
-        "sources": [{"kind": "proxy", "label": "proxy.sqlite3"}, {"kind": "codex_rollout", "label": "rollout.jsonl"}],
+        "sources": [{"kind": "proxy", "label": "proxy.sqlite3"}, {"kind": "codex", "label": "rollout.jsonl"}],
         "search_text": "a refund split three ways loses a cent",
         "started_at": START,
         "ended_at": START + timedelta(minutes=46),

@@ -61,7 +61,7 @@ def test_the_head_says_what_it_was_and_what_is_not_known(get, team, mira) -> Non
     for words in (
         "at least, 1 request unknown",
         "14 m 20 s of it the model",
-        "gateway and rollout",
+        "gateway and Codex rollout",
         "1 gap",
         "1 retried",
     ):
@@ -93,6 +93,16 @@ def test_successful_calls_in_a_row_are_one_line_and_keep_their_addresses(get, te
     alone = get(session, "?step=6")
     assert "7 tool calls" not in alone
     assert 'class="step on" id="s6"' in alone
+
+
+def test_context_in_a_row_is_one_line(get, team) -> None:
+    steps = [said("context", f"Rules {n}", name="developer", turn=0) for n in range(5)]
+    session = make_session(team=team, steps=[*steps, said("user", "Hello"), said("context", "More", name="user")])
+    body = get(session)
+    assert "5 messages of context" in body
+    assert "and 4 more" in body
+    assert "Context, user" in step_of(body, 7)
+    assert "Rules 3" in get(session, "steps/4/")
 
 
 def test_a_patch_is_a_coloured_diff(get, team) -> None:

@@ -18,8 +18,9 @@ from traces.views.window import Asked, Trace, Window
 
 Kind = Step.Kind
 
-# So many successful calls in a row become one line.
+# So many successful calls, or messages of context, in a row become one line.
 LEAST_GROUP = 4
+LEAST_CONTEXT = 2
 MOST_GAPS = 50
 SUMMARY = 200
 SHELLS = frozenset({"shell", "local_shell", "exec_command", "container.exec", "bash", "Bash"})
@@ -196,7 +197,8 @@ def label_of(session: Session, step: Step) -> str:
         return words.agent_name(session.agent)
     if step.kind == Kind.TOOL:
         return tool_name(step.name)
-    return visible(step.name) if step.kind in (Kind.CONTEXT, Kind.NOTICE) and step.name else Kind(step.kind).label
+    kind = Kind(step.kind).label
+    return visible(f"{kind}, {step.name[:80]}") if step.kind in (Kind.CONTEXT, Kind.NOTICE) and step.name else kind
 
 
 def tool_name(name: str) -> str:
@@ -228,11 +230,12 @@ def _one_line(text: str) -> str:
 
 
 def _grouped(items: list[Shown]) -> list[Shown]:
-    """Return the items with runs of successful calls as one each; the step asked for stays by itself."""
+    """Return the items with runs of successful calls, and of context, as one each; the step asked for stays alone."""
 
     def alike(item: Shown) -> tuple[bool, Any]:
-        joins = item.step.kind == Kind.TOOL and item.mark is not None and item.mark[0] == "ok" and not item.on
-        return joins, (item.step.turn, item.step.agent_path) if joins else item.step.position
+        succeeded = item.step.kind == Kind.TOOL and item.mark is not None and item.mark[0] == "ok"
+        joins = (succeeded or item.step.kind == Kind.CONTEXT) and not item.on
+        return joins, (item.step.kind, item.step.turn, item.step.agent_path) if joins else item.step.position
 
     return list(_joined(groupby(items, alike)))
 
@@ -250,12 +253,14 @@ def _joined(groups: Iterator[tuple[tuple[bool, Any], Iterator[Shown]]]) -> Itera
 
 
 def _one_or_all(items: list[Shown]) -> list[Shown]:
-    if len(items) < LEAST_GROUP:
+    context = items[0].step.kind == Kind.CONTEXT
+    if len(items) < (LEAST_CONTEXT if context else LEAST_GROUP):
         return items
     first = items[0]
     gaps, first.gaps = first.gaps, []
-    label = f"{len(items)} tool calls, all succeeded"
-    return [Shown(step=first.step, css="group", icon="tool", label=label, on=False, calls=items, gaps=gaps)]
+    label = f"{len(items)} messages of context" if context else f"{len(items)} tool calls, all succeeded"
+    css = "group quiet" if context else "group"
+    return [Shown(step=first.step, css=css, icon=first.icon, label=label, on=False, calls=items, gaps=gaps)]
 
 
 def gaps_of(session: Session) -> list[Gap]:

@@ -13,15 +13,13 @@ ENDINGS = {
     "aborted": ("", "cancelled", "Aborted"),
     "failed": ("bad", "no", "Failed"),
 }
+# Readers by their names (traces/readers), as people call what they read.
 SOURCES = {
     "proxy": "gateway",
-    "codex_rollout": "rollout",
-    "rollout": "rollout",
-    "claude_transcript": "transcript",
-    "claude": "transcript",
+    "codex": "Codex rollout",
+    "claude_code": "Claude transcript",
+    "original": "original database",
     "atif": "ATIF",
-    "oneshot_raw": "raw database",
-    "oneshot_clean": "clean database",
 }
 
 
