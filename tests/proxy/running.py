@@ -125,6 +125,13 @@ class RunningGateway:
         """Return the exchanges once there are so many."""
         return wait_for(lambda: (rows := self.rows()) and len(rows) >= count and rows, f"{count} exchanges", seconds)
 
+    def wait_for_session(self, session: str, count: int = 1, seconds: float = 15) -> list[sqlite3.Row]:
+        """Return the exchanges of one session once there are so many."""
+        sql = "SELECT * FROM exchange WHERE session = ? ORDER BY seq"
+        return wait_for(
+            lambda: (rows := self.rows(sql, session)) and len(rows) >= count and rows, f"{count} exchanges", seconds
+        )
+
     def messages(self, row: sqlite3.Row) -> list[Any]:
         """Return the messages of a request, as stored."""
         stored = {found["hash"]: found["body"] for found in self.rows("SELECT * FROM message")}

@@ -1,7 +1,10 @@
 """The forward door and the reverse paths: what passes is what the service said, and it is recorded once."""
 
 import gzip
+import http.client
 import json
+import subprocess
+import sys
 import threading
 import time
 
@@ -95,15 +98,13 @@ def test_history_is_stored_once(gateway):
     assert len(gateway.rows("SELECT hash FROM message")) == stored + 20
 
 
-def test_packed_bodies_are_read_both_ways(tmp_path):
+def test_packed_bodies_are_read_both_ways(gateway):
     answer = json.dumps({"id": "r1", "model": "m", "usage": {"input_tokens": 7, "output_tokens": 3}}).encode()
-    with (
-        upstream(lambda exchange: exchange.reply(200, gzip.compress(answer), Content_Encoding="gzip")) as service,
-        running_gateway(tmp_path, {"packed": service.url.removesuffix("/v1")}) as gateway,
-    ):
+    with upstream(lambda exchange: exchange.reply(200, gzip.compress(answer), Content_Encoding="gzip")) as service:
         packed = gzip.compress(asking("packed"))
-        status, body = gateway.ask("/packed/v1/responses", packed, headers={**JSON, "content-encoding": "gzip"})
-        [row] = gateway.wait_for_rows(1)
+        headers = {**JSON, "content-encoding": "gzip", "session-id": "packed"}
+        status, body = gateway.ask(f"{service.url}/responses", packed, headers=headers)
+        [row] = gateway.wait_for_session("packed")
         assert status == 200
         assert gzip.decompress(body) == answer
         assert service.requests[0][3] == packed
@@ -113,22 +114,20 @@ def test_packed_bodies_are_read_both_ways(tmp_path):
         assert json.loads(text_of(row)) == json.loads(answer)
 
 
-def test_anthropic_usage_is_counted_alike(tmp_path):
+def test_anthropic_usage_is_counted_alike(gateway):
     step = Message(items=[say_text("Good day. " * 50)], cached_tokens=200, cache_write_tokens=30)
-    with (
-        scripted_messages([step]) as service,
-        running_gateway(tmp_path, {"messages": service.url}) as gateway,
-    ):
+    with scripted_messages([step]) as service:
         body = {"model": "claude-x", "stream": True, "tools": [{"name": "Bash"}], "messages": [], "max_tokens": 5}
-        gateway.ask("/messages/v1/messages?beta=true", json.dumps(body).encode(), headers=JSON)
-        [row] = gateway.wait_for_rows(1)
+        headers = {**JSON, "x-claude-code-session-id": "claude-1"}
+        gateway.ask(f"{service.url}/v1/messages?beta=true", json.dumps(body).encode(), headers=headers)
+        [row] = gateway.wait_for_session("claude-1")
         assert (row["tokens_input"], row["tokens_cached"], row["tokens_cache_write"]) == (1030, 200, 30)
         assert (row["tokens_output"], row["stop_reason"], row["model"]) == (50, "end_turn", "claude-x")
         assert text_of(row).count("text_delta") == 1
         assert "Good day. " * 50 in text_of(row)
 
 
-def test_each_piece_arrives_at_once(tmp_path):
+def test_each_piece_arrives_at_once(gateway):
     going_on = threading.Event()
 
     def answer(exchange):
@@ -138,11 +137,9 @@ def test_each_piece_arrives_at_once(tmp_path):
         exchange.send_piece(b'data: {"type":"response.completed","response":{"id":"r"}}\n\n')
         exchange.send_piece(b"")
 
-    import http.client
-
-    with upstream(answer) as service, running_gateway(tmp_path, {"slow": service.url}) as gateway:
+    with upstream(answer) as service:
         connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
-        connection.request("POST", "/slow/responses", asking("slow"), JSON)
+        connection.request("POST", f"{service.url}/responses", asking("slow"), JSON)
         response = connection.getresponse()
         assert b"response.created" in response.read1(1000)
         going_on.set()
@@ -173,20 +170,17 @@ def test_metrics_count_doors_and_hosts(gateway, service):
     assert 'oneshot_gateway_forwarded_total{host="127.0.0.1"}' in text
 
 
-def test_unreachable_service_is_an_error_and_a_row(tmp_path):
-    with running_gateway(tmp_path, {"gone": "http://127.0.0.1:9"}) as gateway:
-        assert gateway.ask("/gone/v1/responses", asking("x"), headers=JSON)[0] == 502
-        [row] = gateway.wait_for_rows(1)
-        assert row["status"] is None
-        assert row["error"]
+def test_unreachable_service_is_an_error_and_a_row(gateway):
+    headers = {**JSON, "session-id": "gone"}
+    assert gateway.ask("http://127.0.0.1:9/v1/responses", asking("x"), headers=headers)[0] == 502
+    [row] = gateway.wait_for_session("gone")
+    assert row["status"] is None
+    assert row["error"]
 
 
 def test_ctrl_c_ends_all_and_a_second_gateway_says_so(tmp_path):
     with running_gateway(tmp_path, {}) as gateway:
         done = gateway.process
-        import subprocess
-        import sys
-
         second = subprocess.run(
             [sys.executable, "-m", "oneshot", "proxy", "--port", str(gateway.port)],
             env=gateway.environment,
