@@ -68,7 +68,7 @@ def _anchors() -> re.Pattern[str]:
     for prefix in _PREFIXES:
         by_length.setdefault(len(prefix), []).append(re.escape(prefix))
     behind = "|".join(f"(?<={'|'.join(sorted(group))})" for _, group in sorted(by_length.items()))
-    return re.compile(rf"[-_](?:{behind})(?=[A-Za-z0-9+/_-]{{10}})")
+    return re.compile(rf"[-_](?=[A-Za-z0-9+/_-]{{10}})(?:{behind})")
 
 
 _ANCHOR = _anchors()
