@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django import forms
@@ -89,7 +89,7 @@ def _make(request: HttpRequest, session: Session, form: FromSessionForm) -> Task
             end=given.get("end", ""),
             title=given["title"],
             team=session.team,
-            user=User.objects.get(pk=request.user.pk),
+            user=cast(User, request.user),
         )
     except (CaptureError, CommandError, Fault, OSError) as error:
         form.add_error(None, str(error) or type(error).__name__)
