@@ -20,7 +20,7 @@ from mcp.server.stdio import stdio_server
 
 from oneshot import __version__
 from tasks.capture.client import Client
-from tasks.capture.mcp import log, tools
+from tasks.capture.mcp import log, threads, tools
 from tasks.capture.mcp.front import Front
 
 PROGRESS_S = 1.0
@@ -98,14 +98,14 @@ async def _call_tool(
         arguments = tools.checked(tool, params.arguments or {})
     except tools.BadArguments as error:
         return _refused(str(error))
-    begun = time.monotonic()
+    begun, client = time.monotonic(), _client(context)
     async with anyio.create_task_group() as group:
         group.start_soon(_tell_progress, context, DOING[tool])
         # Not abandoned when the client cancels or goes: a snapshot is taken whole.
-        answer = await anyio.to_thread.run_sync(_answer, tool, arguments, worktree, _client(context))
+        answer = await anyio.to_thread.run_sync(_answer, tool, arguments, worktree, client)
         group.cancel_scope.cancel()
     verdict = "ok" if answer.get("ok") else answer.get("code", "not ok")
-    log.write(f"{tool} from {_client(context).name or 'unknown'}: {verdict} after {time.monotonic() - begun:.2f} s")
+    log.write(f"{tool} from {client.name or 'unknown'}: {verdict} after {time.monotonic() - begun:.2f} s")
     text = json.dumps(answer, indent=2, ensure_ascii=False)
     return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=answer, is_error=False)
 
@@ -136,7 +136,7 @@ def _client(context: ServerRequestContext[Any]) -> Client:
     meta: dict[str, Any] = dict(context.meta or {})
     turn = meta.get("x-codex-turn-metadata")
     sent = [meta.get("threadId"), meta.get("sessionId"), turn.get("thread_id") if isinstance(turn, dict) else None]
-    # Claude Code sends no thread along, but starts the server with its session's id.
-    known = os.environ.get("CODEX_THREAD_ID" if agent == "codex" else "CLAUDE_CODE_SESSION_ID", "")
-    thread = next((value for value in sent if isinstance(value, str) and value), known if agent else "")
+    if agent == "claude_code":
+        sent.append(threads.claude_session(str(meta.get("claudecode/toolUseId", ""))))
+    thread = next((value for value in sent if isinstance(value, str) and value), "")
     return Client(agent=agent, thread_id=thread[:200], version=version[:40], name=name[:100])
