@@ -132,8 +132,9 @@ _EXCHANGE_SAID = ("url", "error", "request_head", "response", "model", "stop_rea
 
 def _lay_down(sessions: Sequence[SessionRecords], into: Into) -> list[_Prepared]:
     """Put the texts of some sessions into the store, all together in few blobs."""
+    there = _sessions_there(sessions, into)
     with bodies.BodyWriter() as writer:
-        laid = [_lay_texts(records, into, writer) for records in sessions]
+        laid = [_lay_texts(one, there.get((one.agent, one.thread_id)), writer) for one in sessions]
     prepared = []
     # A request is a document that refers to its messages, and where those lie is known once they are written.
     with bodies.BodyWriter() as requests:
@@ -150,8 +151,15 @@ def _lay_down(sessions: Sequence[SessionRecords], into: Into) -> list[_Prepared]
     return [one for one, _, _ in prepared]
 
 
+def _sessions_there(sessions: Sequence[SessionRecords], into: Into) -> dict[tuple[str, str], Any]:
+    """Return the primary keys of those sessions that are there already, by agent and thread id."""
+    wanted = sorted({records.thread_id for records in sessions})
+    found = Session.objects.order_by().filter(team=into.team, thread_id__in=wanted)
+    return {(agent, thread): pk for agent, thread, pk in found.values_list("agent", "thread_id", "pk")}
+
+
 def _lay_texts(
-    records: SessionRecords, into: Into, writer: bodies.BodyWriter
+    records: SessionRecords, session: Any, writer: bodies.BodyWriter
 ) -> tuple[_Prepared, dict[str, str], dict[str, int], list[int | None]]:
     """Return the session's records, where its messages lie already, and tickets of new messages and of answers."""
     prepared = _Prepared(records=records)
@@ -159,7 +167,7 @@ def _lay_texts(
         said = None if step.text is None else Laid(writer, step.text, step.preview or None)
         result = None if step.result is None else Laid(writer, step.result)
         prepared.texts.append((said, result))
-    known = _stored_messages(records, into)
+    known = _stored_messages(records, session)
     tickets = {digest: writer.add(body) for digest, body in records.messages.items() if digest not in known}
     answers = [None if e.response is None else writer.add(e.response) for e in records.exchanges]
     prepared.digests = [values.digest(",".join(e.messages)) if e.messages else "" for e in records.exchanges]
@@ -179,15 +187,13 @@ def _request(exchange: ExchangeRecord, refs: dict[str, str]) -> str | None:
     return f'{{"head": {head}, "messages": {messages}}}'
 
 
-def _stored_messages(records: SessionRecords, into: Into) -> dict[str, str]:
-    """Return where the messages lie that the session has already."""
+def _stored_messages(records: SessionRecords, session: Any) -> dict[str, str]:
+    """Return where the messages lie that a session has already; `session` is its primary key, None for a new one."""
     wanted = {digest for e in records.exchanges for digest in e.messages or []}
-    if not wanted:
+    if session is None or not wanted:
         return {}
-    stored = StoredMessage.objects.filter(
-        session__team=into.team, session__agent=records.agent, session__thread_id=records.thread_id
-    )
-    return {digest: ref for digest, ref in stored.values_list("hash", "ref") if digest in wanted}
+    stored = StoredMessage.objects.filter(session_id=session).values_list("hash", "ref")
+    return {digest: ref for digest, ref in stored if digest in wanted}
 
 
 # Rows
@@ -291,7 +297,7 @@ def _take_exchanges(session: Session, prepared: _Prepared, prices: PriceList, ap
         for name in (row.key, record.key, record.response_id, record.request_id, row.wire_id):
             if name:
                 by_key[name] = row
-    _insert_exchanges(session, list(fresh.values()))
+    _insert_exchanges(session, list(fresh.values()), applied.created)
     if touched:
         names = [f.name for f in Exchange._meta.concrete_fields if f.name not in ("id", "session", "key")]
         Exchange.objects.bulk_update(touched.values(), names, batch_size=100)
@@ -302,14 +308,19 @@ def _take_exchanges(session: Session, prepared: _Prepared, prices: PriceList, ap
     return by_key
 
 
-def _insert_exchanges(session: Session, fresh: list[Exchange]) -> None:
+def _insert_exchanges(session: Session, fresh: list[Exchange], created: bool) -> None:
     """Insert rows and learn their primary keys, which steps refer to."""
     insert(fresh)
     by_key = {row.key: row for row in fresh}
-    for start in range(0, len(fresh), CHUNK):
-        some = [row.key for row in fresh[start : start + CHUNK]]
-        for key, pk in session.exchanges.order_by().filter(key__in=some).values_list("key", "pk"):
+    stored = session.exchanges.order_by()
+    pieces = [stored] if created else [stored.filter(key__in=keys) for keys in _pieces(list(by_key))]
+    for piece in pieces:
+        for key, pk in piece.values_list("key", "pk"):
             by_key[key].pk = pk
+
+
+def _pieces(names: list[str]) -> list[list[str]]:
+    return [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
 
 
 def _known_exchanges(session: Session, records: SessionRecords) -> dict[str, Exchange]:
@@ -319,9 +330,7 @@ def _known_exchanges(session: Session, records: SessionRecords) -> dict[str, Exc
         names |= {record.key[:200], record.response_id[:200], record.request_id[:200]}
     names.discard("")
     found: dict[str, Exchange] = {}
-    wanted = sorted(names)
-    for start in range(0, len(wanted), CHUNK):
-        some = wanted[start : start + CHUNK]
+    for some in _pieces(sorted(names)):
         same = Q(key__in=some) | Q(request_id__in=some) | Q(wire_id__in=some) | Q(response_id__in=some)
         for row in session.exchanges.filter(same):
             for name in (row.request_id, row.response_id, row.wire_id, row.key):
@@ -429,8 +438,8 @@ def _take_steps(session: Session, prepared: _Prepared, by_key: dict[str, Exchang
 def _known_steps(session: Session, records: SessionRecords) -> dict[str, Step]:
     keys = sorted({clean(step.key, 200) for step in records.steps})
     found: dict[str, Step] = {}
-    for start in range(0, len(keys), CHUNK):
-        rows_ = session.steps.filter(source=records.source, key__in=keys[start : start + CHUNK])
+    for some in _pieces(keys):
+        rows_ = session.steps.filter(source=records.source, key__in=some)
         found |= {row.key: row for row in rows_}
     return found
 
