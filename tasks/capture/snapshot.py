@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 
 from tasks.capture import lfs
@@ -124,7 +125,7 @@ class _Taking:
             if listing.hidden:
                 self._look_at(listing.hidden)
             changed = _paths(self._must(DIFF_FILES))
-            others = _paths(untracked.result())
+            others = [path for path in _paths(untracked.result()) if not self._is_ours(path)]
         repositories = [path for path in others if path.endswith(b"/")]
         self._add([*changed, *(path for path in others if not path.endswith(b"/"))])
         self.submodules = [self._submodule(path) for path in listing.modules]
@@ -132,6 +133,11 @@ class _Taking:
             self._note("Git repositories inside this one are left out of the task: {}.", repositories)
         if dirty := [row["path"].encode() for row in self.submodules if row["dirty"]]:
             self._note("Changes inside submodules are no part of the task, only their commit is: {}.", dirty)
+
+    def _is_ours(self, path: bytes) -> bool:
+        """Return whether an untracked path is OneShot's own data, when that lies in the repository."""
+        own = os.fsencode(os.path.relpath(settings.DATA_DIR, self.worktree.top))
+        return path == own or path.startswith(own + b"/")
 
     def _must(self, words: list[str], stdin: bytes = b"") -> bytes:
         return self.worktree.must(words, env=self.env, stdin=stdin)

@@ -340,6 +340,19 @@ def test_a_repository_that_is_not_ready_is_refused_with_what_to_mend(repository)
     assert refs(repository) == []
 
 
+def test_work_before_a_first_commit_is_captured_too(tmp_path):
+    fresh = Repository(tmp_path / "fresh")
+    fresh.git("config", "user.name", "Ann")
+    fresh.git("config", "user.email", "ann@localhost")
+    fresh.write("adder.py", BASE["adder.py"])
+    row = start(fresh)
+    solve(fresh)
+    fresh.commit("the first")
+    ended = capture.end(row)
+    assert ended.touched_files == ["adder.py", "tests/test_adder.py"]
+    assert base_of(ended.version) == {"adder.py": BASE["adder.py"].encode()}
+
+
 def test_a_capture_without_a_title_or_a_repository_is_refused(repository, tmp_path):
     with pytest.raises(capture.CaptureError, match="has no title"):
         start(repository, "  \n ")

@@ -101,6 +101,15 @@ def test_a_tracked_file_counts_although_it_is_ignored(repository):
     assert "other.log" not in files_of(repository, taken.commit)
 
 
+def test_oneshots_own_data_is_left_out(repository, settings):
+    settings.DATA_DIR = repository.path / "var"
+    repository.write("var/oneshot.sqlite3", "x")
+    repository.write("various.txt", "x")
+    files = files_of(repository, take(repository).commit)
+    assert "various.txt" in files
+    assert "var/oneshot.sqlite3" not in files
+
+
 def test_files_of_the_users_global_ignore_list_are_left_out(repository, nobodys_configuration):
     (nobodys_configuration.parent / "ignore").write_text("*.swp\n")
     nobodys_configuration.write_text("[core]\n\texcludesFile = ~/ignore\n")
