@@ -11,7 +11,8 @@ from typing import Any
 from oneshot.accounts.actions import default_team
 from oneshot.accounts.models import Team, User
 from traces.importing import finding
-from traces.importing.applying import Applied, Into, apply
+from traces.importing.applying import Applied, apply
+from traces.importing.preparing import Into
 from traces.models import Exchange, ImportCursor, Session
 from traces.proxy import database_path
 from traces.readers.base import PROBLEMS_TOLD, Batch, NotReadable, Problem, Reader

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from oneshot.accounts.models import Team, User
-from traces import bodies
 from traces.importing import rows, totals
 from traces.importing.inserting import insert
-from traces.importing.texts import Laid, Redactor, clean
+from traces.importing.preparing import Into, Prepared, prepare
+from traces.importing.texts import clean
 from traces.models import Exchange, Session, Step, StoredMessage
 from traces.prices import PriceList, cost_of_exchange
-from traces.readers import values
 from traces.readers.base import ExchangeRecord, SessionRecords, StepRecord
 
 _FACTS = {"agent_version": 60, "parent_thread_id": 200, "cwd": 1000, "repository": 500, "branch": 300, "commit": 64}
@@ -45,161 +41,17 @@ class Applied:
     fresh_steps: list[Step] = field(default_factory=list)
 
 
-@dataclass(kw_only=True)
-class Into:
-    """Where imported sessions go, and whose they are."""
-
-    team: Team
-    user: User | None = None
-    origin: str = Session.Origin.PERSON
-    public: bool = False
-    # Further secret values that are known to stand in what is imported.
-    secrets: Sequence[str] = ()
-
-
-@dataclass(kw_only=True)
-class _Prepared:
-    """One session's records with their texts laid down."""
-
-    records: SessionRecords
-    # By index of the step: its text and its result.
-    texts: list[tuple[Laid | None, Laid | None]] = field(default_factory=list)
-    messages: dict[str, str] = field(default_factory=dict)
-    # By index of the exchange: request and answer.
-    refs: list[tuple[str, str]] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
-
-
 def apply(sessions: Sequence[SessionRecords], into: Into) -> list[Applied]:
     """Store the records of some sessions. May be called again with the same ones, and from many processes."""
-    _redact(sessions, into.secrets)
-    prepared = _lay_down(sessions, into)
+    prepared = prepare(sessions, into)
     prices = PriceList()
     return [_apply_one(one, into, prices) for one in prepared]
-
-
-# Redaction
-
-
-def _redact(sessions: Sequence[SessionRecords], secrets: Sequence[str]) -> None:
-    """Take the secrets out of the records. What stands in a row or in the store has been through here."""
-    redactor = Redactor(secrets)
-    # Where each text goes back to: an object's attribute, or a mapping's key.
-    places: list[tuple[int, Any, str]] = []
-
-    def take(thing: Any, names: Iterable[str]) -> None:
-        for name in names:
-            value = thing[name] if isinstance(thing, dict) else getattr(thing, name)
-            if value:
-                places.append((redactor.add(value), thing, name))
-
-    metas: list[tuple[int, StepRecord]] = []
-    for records in sessions:
-        if remote := records.facts.get("repository"):
-            # What is taken out of a URL would leave one that cannot be taken apart.
-            records.facts["repository"] = without_user(remote)
-        take(records, ("label",))
-        take(records.facts, list(records.facts))
-        take(records.messages, list(records.messages))
-        for step in records.steps:
-            take(step, _STEP_SAID)
-            if step.meta:
-                metas.append((redactor.add(json.dumps(step.meta)), step))
-        for exchange in records.exchanges:
-            take(exchange, _EXCHANGE_SAID)
-        for gap in records.gaps:
-            take(gap, ("reason",))
-    redactor.run()
-    for number, thing, name in places:
-        if isinstance(thing, dict):
-            thing[name] = redactor[number]
-        else:
-            setattr(thing, name, redactor[number])
-    for number, step in metas:
-        try:
-            step.meta = json.loads(redactor[number])
-        except ValueError:
-            # What was taken out took a quote with it.
-            step.meta = {}
-
-
-_STEP_SAID = ("text", "preview", "result", "name", "agent_path")
-_EXCHANGE_SAID = ("url", "error", "request_head", "response", "model", "stop_reason")
-
-
-# Texts
-
-
-def _lay_down(sessions: Sequence[SessionRecords], into: Into) -> list[_Prepared]:
-    """Put the texts of some sessions into the store, all together in few blobs."""
-    there = _sessions_there(sessions, into)
-    with bodies.BodyWriter() as writer:
-        laid = [_lay_texts(one, there.get((one.agent, one.thread_id)), writer) for one in sessions]
-    prepared = []
-    # A request is a document that refers to its messages, and where those lie is known once they are written.
-    with bodies.BodyWriter() as requests:
-        for one, known, tickets, answers in laid:
-            one.messages = {digest: writer.ref(ticket) for digest, ticket in tickets.items()}
-            refs = known | one.messages
-            documents = [_request(e, refs) for e in one.records.exchanges]
-            prepared.append((one, [None if d is None else requests.add(d) for d in documents], answers))
-    for one, asked, answers in prepared:
-        one.refs = [
-            ("" if request is None else requests.ref(request), "" if answer is None else writer.ref(answer))
-            for request, answer in zip(asked, answers, strict=True)
-        ]
-    return [one for one, _, _ in prepared]
-
-
-def _sessions_there(sessions: Sequence[SessionRecords], into: Into) -> dict[tuple[str, str], Any]:
-    """Return the primary keys of those sessions that are there already, by agent and thread id."""
-    wanted = sorted({records.thread_id for records in sessions})
-    found = Session.objects.order_by().filter(team=into.team, thread_id__in=wanted)
-    return {(agent, thread): pk for agent, thread, pk in found.values_list("agent", "thread_id", "pk")}
-
-
-def _lay_texts(
-    records: SessionRecords, session: Any, writer: bodies.BodyWriter
-) -> tuple[_Prepared, dict[str, str], dict[str, int], list[int | None]]:
-    """Return the session's records, where its messages lie already, and tickets of new messages and of answers."""
-    prepared = _Prepared(records=records)
-    for step in records.steps:
-        said = None if step.text is None else Laid(writer, step.text, step.preview or None)
-        result = None if step.result is None else Laid(writer, step.result)
-        prepared.texts.append((said, result))
-    known = _stored_messages(records, session)
-    tickets = {digest: writer.add(body) for digest, body in records.messages.items() if digest not in known}
-    answers = [None if e.response is None else writer.add(e.response) for e in records.exchanges]
-    prepared.digests = [values.digest(",".join(e.messages)) if e.messages else "" for e in records.exchanges]
-    return prepared, known, tickets, answers
-
-
-def _request(exchange: ExchangeRecord, refs: dict[str, str]) -> str | None:
-    """Return a request as it is kept: {"head", "messages": [reference, or null for one that was not recorded]}."""
-    if exchange.request_head is None:
-        return None
-    messages = json.dumps([refs.get(digest) for digest in exchange.messages or []])
-    try:
-        values.parsed(exchange.request_head)
-        head = exchange.request_head
-    except ValueError:
-        head = json.dumps({"_raw": exchange.request_head})
-    return f'{{"head": {head}, "messages": {messages}}}'
-
-
-def _stored_messages(records: SessionRecords, session: Any) -> dict[str, str]:
-    """Return where the messages lie that a session has already; `session` is its primary key, None for a new one."""
-    wanted = {digest for e in records.exchanges for digest in e.messages or []}
-    if session is None or not wanted:
-        return {}
-    stored = StoredMessage.objects.filter(session_id=session).values_list("hash", "ref")
-    return {digest: ref for digest, ref in stored if digest in wanted}
 
 
 # Rows
 
 
-def _apply_one(prepared: _Prepared, into: Into, prices: PriceList) -> Applied:
+def _apply_one(prepared: Prepared, into: Into, prices: PriceList) -> Applied:
     with transaction.atomic():
         session, created = _locked(prepared.records, into)
         applied = Applied(session=session, created=created, changed=created)
@@ -215,7 +67,7 @@ def _apply_one(prepared: _Prepared, into: Into, prices: PriceList) -> Applied:
     return applied
 
 
-def _reckon(applied: Applied, prepared: _Prepared, by_key: dict[str, Exchange], *, steps_changed: bool) -> None:
+def _reckon(applied: Applied, prepared: Prepared, by_key: dict[str, Exchange], *, steps_changed: bool) -> None:
     """Reckon the session's sums; those of a new one from the rows at hand, unless some need what the database gave."""
     rows_ = list(dict.fromkeys(by_key.values()))
     at_hand = applied.created and not any(totals.has_failed(row) for row in rows_)
@@ -260,18 +112,7 @@ def _take_facts(session: Session, records: SessionRecords) -> bool:
     return changed
 
 
-def without_user(url: str) -> str:
-    """Return a remote's URL without user, password and query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    if not parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
-
-
-def _take_exchanges(session: Session, prepared: _Prepared, prices: PriceList, applied: Applied) -> dict[str, Exchange]:
+def _take_exchanges(session: Session, prepared: Prepared, prices: PriceList, applied: Applied) -> dict[str, Exchange]:
     """Make or complete the rows of the requests; return them by all the names that steps may call them."""
     records = prepared.records
     known = {} if applied.created else _known_exchanges(session, records)
@@ -354,7 +195,7 @@ def _key_of(record: ExchangeRecord, by_key: dict[str, Exchange]) -> str:
     return record.key[:200] if taken is not None and taken.key == key else key
 
 
-def _attach(row: Exchange, prepared: _Prepared, index: int) -> bool:
+def _attach(row: Exchange, prepared: Prepared, index: int) -> bool:
     """Give a row its request and answer, unless it has them."""
     request, answer = prepared.refs[index]
     changed = False
@@ -396,12 +237,12 @@ def _agree(told: Exchange, wire: Exchange) -> bool:
     return abs((told.ended_at - wire.ended_at).total_seconds()) <= NEAR_S
 
 
-def _take_messages(session: Session, prepared: _Prepared, created: bool) -> None:
+def _take_messages(session: Session, prepared: Prepared, created: bool) -> None:
     stored = [StoredMessage(session_id=session.pk, hash=d[:64], ref=ref) for d, ref in prepared.messages.items()]
     insert(stored, skip_known=not created)
 
 
-def _take_steps(session: Session, prepared: _Prepared, by_key: dict[str, Exchange], applied: Applied) -> bool:
+def _take_steps(session: Session, prepared: Prepared, by_key: dict[str, Exchange], applied: Applied) -> bool:
     records = prepared.records
     if not records.steps:
         return False
