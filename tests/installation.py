@@ -70,6 +70,8 @@ class Installation:
             "ONESHOT_SANDBOX": "local",
             # Tests of the gateway switch it on, each with a port of its own.
             "ONESHOT_GATEWAY": "off",
+            # Where a person's own commands would look for the installation that was used last.
+            "XDG_STATE_HOME": str(folder / "state"),
             **QUICK,
             **environment,
         }

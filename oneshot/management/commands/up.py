@@ -17,7 +17,7 @@ from typing import IO, Any
 import redis
 from django.conf import settings
 
-from oneshot import embedded_redis
+from oneshot import embedded_redis, places
 from oneshot.management.base import BadInput, OneShotCommand, ensure_database
 from oneshot.processes import Child, stop_all
 
@@ -54,6 +54,7 @@ class Command(OneShotCommand):
             lock.truncate(0)
             lock.write(address)
             lock.flush()
+            places.remember(Path(settings.DATA_DIR))
             self._welcome(address)
             if demo and not self.stopping:
                 self._demo(address)

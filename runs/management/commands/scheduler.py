@@ -1,5 +1,9 @@
-"""The process that sweeps every few seconds: it alone makes lost workers, lost jobs and orphans harmless."""
+"""The process that sweeps every few seconds, and imports what the gateway records.
 
+It alone makes lost workers, lost jobs and orphans harmless, so a long import must not hold it up.
+"""
+
+import logging
 import signal
 import threading
 from typing import Any
@@ -9,6 +13,11 @@ from django.db import DatabaseError, connections
 
 from oneshot.management.base import OneShotCommand
 from runs import sweep
+from traces import importing
+
+logger = logging.getLogger(__name__)
+
+IMPORT_S = 3.0
 
 
 class Command(OneShotCommand):
@@ -19,6 +28,8 @@ class Command(OneShotCommand):
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
+        importer = threading.Thread(target=self._import, args=(stop,), name="importer", daemon=True)
+        importer.start()
         while not stop.is_set():
             try:
                 done = sweep.sweep()
@@ -28,3 +39,16 @@ class Command(OneShotCommand):
                 self.say(f"The database does not answer: {error}")
                 connections.close_all()
             stop.wait(settings.SWEEP_S)
+
+    def _import(self, stop: threading.Event) -> None:
+        """Turn what the gateway has recorded into sessions, again and again."""
+        while not stop.wait(IMPORT_S):
+            try:
+                importing.import_new()
+            except DatabaseError as error:
+                self.say(f"The database does not answer: {error}")
+            except Exception:
+                # One bad record must not end the imports of all that follow.
+                logger.exception("The gateway's records could not be imported")
+            finally:
+                connections.close_all()
