@@ -67,18 +67,18 @@ def test_killed_command_leaves_nothing_running(service, tmp_path):
 
 
 def test_full_disk_breaks_no_client(gateway):
-    pid = gateway.pid
+    [recorder] = descendants(gateway.pid)
     assert ask(gateway, "before", session="full") == 200
     gateway.wait_for_session("full")
-    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (100_000, hard))
+    _, hard = resource.prlimit(recorder, resource.RLIMIT_FSIZE)
+    resource.prlimit(recorder, resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         for number in range(12):
             assert ask(gateway, f"while full {number}", 100_000, session="full") == 200
         wait_for(lambda: gateway.health()["trouble"], "the trouble with the disk")
         assert ask(gateway, "still served", session="full") == 200
     finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        resource.prlimit(recorder, resource.RLIMIT_FSIZE, (hard, hard))
     rows = gateway.wait_for_session("full", 14)
     wait_for(lambda: gateway.health()["trouble"] == "", "the trouble's end")
     assert "still served" in json.dumps(gateway.messages(rows[-1]))
@@ -166,3 +166,14 @@ def test_eight_clients_at_once_lose_nothing(gateway):
     rows = gateway.wait_for_session("eight", 80)
     assert len({row["id"] for row in rows}) == 80
     assert len({message["content"] for row in rows for message in gateway.messages(row)}) == 80
+
+
+def test_killed_recorder_breaks_no_client_and_is_replaced(service, tmp_path):
+    with running_gateway(tmp_path, {"scripted": service.url.removesuffix("/v1")}) as gateway:
+        pid = gateway.pid
+        [recorder] = descendants(pid)
+        os.kill(recorder, signal.SIGKILL)
+        # The first may still be on its way to the one that was killed.
+        assert [ask(gateway, f"request {number}", session="after") for number in range(4)] == [200] * 4
+        assert len(gateway.wait_for_session("after", 3)) >= 3
+        assert gateway.pid == pid

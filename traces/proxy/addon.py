@@ -21,6 +21,7 @@ from typing import Any
 from mitmproxy import http, tls
 
 from .wire import doors
+from .wire.apart import RecorderApart
 from .wire.recorder import Exchange, Recorder
 from .wire.schema import NotOurs
 from .wire.targets import Target, target_of
@@ -56,7 +57,7 @@ class Config:
 class Gateway:
     """The addon."""
 
-    def __init__(self, config: Config, recorder: Recorder) -> None:
+    def __init__(self, config: Config, recorder: Recorder | RecorderApart) -> None:
         self.config = config
         self.recorder = recorder
         self.providers: dict[str, Target] = {name: target_of(url) for name, url in config.providers.items()}

@@ -23,17 +23,15 @@ def _find_traces() -> None:
     sys.modules["traces"] = package
 
 
-async def serve(settings: dict) -> None:
+async def serve(settings: dict, recorder: "RecorderApart") -> None:
     """Listen until a signal comes."""
     from mitmproxy import options
     from mitmproxy.tools.dump import DumpMaster
 
     from traces.proxy.addon import Config, Gateway
-    from traces.proxy.wire.recorder import Recorder
 
-    database = Path(settings["database"])
     config = Config(
-        database=database, port=settings["port"], providers=settings["providers"], open=bool(settings["open"])
+        database=recorder.path, port=settings["port"], providers=settings["providers"], open=bool(settings["open"])
     )
     master = DumpMaster(
         options.Options(
@@ -47,7 +45,7 @@ async def serve(settings: dict) -> None:
     )
     # A name of a client's may not be a host's; refusing connections is the addon's work.
     master.options.update(block_global=False, connection_strategy="lazy", body_size_limit="64m", server=True)
-    master.addons.add(Gateway(config, Recorder(database, name="gateway")))
+    master.addons.add(Gateway(config, recorder))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, master.shutdown)
@@ -70,6 +68,7 @@ if __name__ == "__main__":
     # mitmproxy tells of each connection that fails, with the addresses that people asked for.
     logging.getLogger("mitmproxy").setLevel(logging.ERROR)
     _find_traces()
-    # The recorder's thread must not keep the loop waiting for the usual 5 ms each time it is at work.
-    sys.setswitchinterval(0.0002)
-    asyncio.run(serve(json.loads(os.environ["ONESHOT_GATEWAY_CONFIG"])))
+    from traces.proxy.wire.apart import RecorderApart
+
+    settings = json.loads(os.environ["ONESHOT_GATEWAY_CONFIG"])
+    asyncio.run(serve(settings, RecorderApart(Path(settings["database"]), name="gateway")))

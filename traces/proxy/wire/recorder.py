@@ -35,7 +35,7 @@ RETRY_S = 0.5
 WRITE_WAIT_S = 2.0
 BEAT_S = 5.0
 # So long it lets exchanges gather: one batch costs less than many, and clients feel each as a moment's wait.
-GATHER_S = 0.1
+GATHER_S = 0.02
 # Beside the single names of the allow-list.
 HEADER_FAMILIES = ("x-stainless-", "x-ratelimit-", "anthropic-ratelimit-", "x-codex-")
 _INSERT = (
@@ -129,6 +129,7 @@ class Recorder:
         self._bytes = 0
         self._gaps: dict[tuple[str, str], _Gap] = {}
         self._closing = False
+        self._clean = True
         self._deadline = 0.0
         self._messages = Messages()
         self._db: sqlite3.Connection | None = None
@@ -157,10 +158,13 @@ class Recorder:
             self._note_gap(t_from, t_to, session, reason, count)
             self._wake.notify()
 
-    def close(self, timeout: float = 10.0) -> bool:
-        """Write what waits, for at most so many seconds. Return whether all of it is kept."""
+    def close(self, timeout: float = 10.0, *, clean: bool = True) -> bool:
+        """Write what waits, for at most so many seconds. Return whether all of it is kept.
+
+        Not `clean`: the process that this records for was killed, and the next start shall say so.
+        """
         with self._wake:
-            self._closing = True
+            self._closing, self._clean = True, clean
             self._deadline = time.monotonic() + timeout
             self._wake.notify()
             self._gather.notify()
@@ -187,7 +191,7 @@ class Recorder:
                 closing = self._closing
                 batch = self._next_batch()
                 gaps = list(self._gaps.values())
-            written = self._write(batch, gaps, clean_end=closing)
+            written = self._write(batch, gaps, clean_end=closing and self._clean)
             with self._wake:
                 if written:
                     for exchange in batch:

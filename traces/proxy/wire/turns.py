@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from .apart import RecorderApart
 from .bodies import parsed
 from .identity import identify
 from .recorder import Exchange, Recorder
@@ -17,7 +18,7 @@ class Turns:
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: Recorder | RecorderApart,
         *,
         door: str,
         url: str,

@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 
+from .apart import RecorderApart
 from .bodies import parsed
 from .identity import identify
 from .recorder import Exchange, Recorder
@@ -61,7 +62,7 @@ class Watch:
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: Recorder | RecorderApart,
         *,
         door: str,
         method: str,
