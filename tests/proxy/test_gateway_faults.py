@@ -8,6 +8,7 @@ import resource
 import signal
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from tests.installation import is_alive, wait_for
 from tests.proxy.running import running_gateway, text_of
 from tests.servers.responses import Step, say, scripted_responses
 from tests.servers.upstream import upstream
+from traces.proxy.wire import apart
+from traces.proxy.wire.recorder import Exchange
 
 pytestmark = pytest.mark.gateway
 
@@ -177,3 +180,21 @@ def test_killed_recorder_breaks_no_client_and_is_replaced(service, tmp_path):
         assert [ask(gateway, f"request {number}", session="after") for number in range(4)] == [200] * 4
         assert len(gateway.wait_for_session("after", 3)) >= 3
         assert gateway.pid == pid
+
+
+def test_what_a_stopped_recorder_has_no_room_for_becomes_a_gap(tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "MOST_PENDING_BYTES", 300_000)
+    recorder = apart.RecorderApart(tmp_path / "proxy.sqlite3", name="test")
+    os.kill(recorder._pid, signal.SIGSTOP)
+    for number in range(40):
+        body = json.dumps({"model": "m", "input": [f"{number} " * 10_000]}).encode()
+        recorder.record(Exchange(door="reverse", method="POST", url="http://x", t_start=time.time(), request=body))
+    os.kill(recorder._pid, signal.SIGCONT)
+    wait_for(lambda: not recorder._queue, "the sending of what waited")
+    recorder.record(Exchange(door="reverse", method="POST", url="http://x", t_start=time.time()))
+    recorder.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "proxy.sqlite3")) as db:
+        [kept] = db.execute("SELECT count(*) FROM exchange").fetchone()
+        lost = [count for (count,) in db.execute("SELECT count FROM gap")]
+    assert lost
+    assert kept + sum(lost) == 41

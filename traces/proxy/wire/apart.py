@@ -14,12 +14,21 @@ import time
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from . import doors
 from .recorder import MOST_PENDING_BYTES, Counts, Exchange, Recorder, new_id
 
 _HEAD = struct.Struct(">I")
 REPORT_S = 0.1
+
+
+class _Missed(NamedTuple):
+    """Exchanges that could not even be sent."""
+
+    t_from: float
+    t_to: float
+    number: int
 
 
 class RecorderApart:
@@ -36,6 +45,8 @@ class RecorderApart:
         self._bytes = 0
         self._closing = False
         self._own: Recorder | None = None
+        # Since when, and how many exchanges there was no room for.
+        self._missed: tuple[float, int] | None = None
         here, there = socket.socketpair()
         self._pid = os.fork()
         if self._pid == 0:
@@ -52,8 +63,9 @@ class RecorderApart:
         exchange.id = exchange.id or new_id()
         with self._lock:
             if self._bytes + exchange.size > MOST_PENDING_BYTES:
-                # The other process is stopped; it is told of the loss when there is room again.
-                self.counts.lost += 1
+                # The other process does not take more; it is told of the loss when it does again.
+                t_from, count = self._missed or (exchange.t_start, 0)
+                self._missed = (t_from, count + 1)
                 return
             self._queue.append(exchange)
             self._bytes += exchange.size
@@ -81,21 +93,24 @@ class RecorderApart:
                     break
                 exchange = self._queue.popleft()
                 self._bytes -= exchange.size
+                missed, self._missed = self._missed, None
+            if missed is not None:
+                self._send(_Missed(missed[0], time.time(), missed[1]))
             self._send(exchange)
             doors.write_counts(self.path)
         with contextlib.suppress(OSError):
             self._socket.sendall(_HEAD.pack(0))
 
-    def _send(self, exchange: Exchange) -> None:
+    def _send(self, thing: Exchange | _Missed) -> None:
         if self._own is None:
-            data = pickle.dumps(exchange, protocol=5)
+            data = pickle.dumps(thing, protocol=5)
             try:
                 self._socket.sendall(_HEAD.pack(len(data)) + data)
                 return
             except OSError:
                 # The other process has gone; clients have not.
                 self._own = Recorder(self.path, name=self._name)
-        self._own.record(exchange)
+        _take(self._own, thing)
         self.counts = self._own.counts
 
     def _read_counts(self) -> None:
@@ -122,9 +137,16 @@ def _record_until_end(there: socket.socket, path: Path, name: str) -> None:
             data = source.read(size)
             if len(data) < size:
                 break
-            recorder.record(pickle.loads(data))  # noqa: S301 - from this very program
+            _take(recorder, pickle.loads(data))  # noqa: S301 - from this very program
     recorder.close(5, clean=ended)
     os._exit(0)
+
+
+def _take(recorder: Recorder, thing: Exchange | _Missed) -> None:
+    if isinstance(thing, _Missed):
+        recorder.gap(thing.t_from, thing.t_to, reason="the recorder could not keep up", count=thing.number)
+    else:
+        recorder.record(thing)
 
 
 def _report(there: socket.socket, recorder: Recorder) -> None:
