@@ -52,8 +52,11 @@ def repair() -> int:
     return take_back() + enqueue_waiting()
 
 
-def take_back() -> int:
-    """Requeue judgements whose worker is gone, or end them with what they have when that happened too often."""
+def take_back(*, stopped: bool = False) -> int:
+    """Requeue judgements whose worker is gone, or end them with what they have when that happened too often.
+
+    `stopped` says that the workers were stopped on purpose, as `up` does on Ctrl-C: no failure is counted.
+    """
     # Imported late: every process that sweeps would pay for it.
     from runs.judging.execution import end
 
@@ -62,14 +65,15 @@ def take_back() -> int:
     for judgement in Judgement.objects.filter(status=Status.RUNNING):
         if judgement.heartbeat_at and judgement.heartbeat_at >= quiet and not hosts.is_surely_dead(judgement.worker):
             continue
-        if judgement.failures + 1 >= settings.MAX_TRIES:
-            end(judgement, f"Its worker was lost {judgement.failures + 1} times.")
+        failures = judgement.failures + (0 if stopped else 1)
+        if failures >= settings.MAX_TRIES:
+            end(judgement, f"Its worker was lost {failures} times.")
             count += 1
             continue
         held = Judgement.objects.filter(pk=judgement.pk, status=Status.RUNNING, tries=judgement.tries)
         count += held.update(
             status=Status.QUEUED,
-            failures=judgement.failures + 1,
+            failures=failures,
             worker="",
             heartbeat_at=None,
             enqueued_at=None,

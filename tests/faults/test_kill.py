@@ -40,7 +40,7 @@ def worker_and_horse(installation: Installation) -> tuple[int, int]:
     """Return the worker process and its forked child that executes a run."""
 
     def both():
-        pids = installation.processes("oneshot worker")
+        pids = installation.processes("oneshot worker --queues runs")
         return tuple(sorted(pids)) if len(pids) == 2 else None
 
     return wait_for(both, "a worker with a working child")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,10 +31,12 @@ def test_a_worker_judges_a_run_that_has_ended(tmp_path: Path) -> None:
         try:
             installation.start(workers=1)
             import_demo_task(installation)
+            assert installation.processes("--queues judge") == []
             installation.command(
                 *("add_judge", "mini", "--model", "m", "--base-url", server.url, "--key-env", KEY_NAME),
                 *("--prices", "1,1,10", "--default"),
             )
+            [judge] = wait_for(lambda: installation.processes("--queues judge"), "the start of a worker that judges")
             subprocess.run(
                 [sys.executable, "-c", ADD_RUBRIC],
                 env={
@@ -50,6 +54,10 @@ def test_a_worker_judges_a_run_that_has_ended(tmp_path: Path) -> None:
             installation.wait_for_status(run_id, "finished", seconds=60)
             [score] = wait_for(lambda: installation.rows("SELECT score FROM runs_runscore"), "the score", 60)
             assert score["score"] == 1.0
+            [judgement] = installation.rows("SELECT * FROM runs_judgement")
+            assert (judgement["status"], judgement["tries"]) == ("done", 1)
+            os.kill(judge, signal.SIGKILL)
+            wait_for(lambda: installation.processes("--queues judge") not in ([], [judge]), "its return")
             assert {asked.authorization for asked in server.requests} == {f"Bearer {KEY}"}
             data = installation.data_dir
             logs = b"".join(path.read_bytes() for path in data.rglob("*.log")) + installation.database.read_bytes()

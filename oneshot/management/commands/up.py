@@ -16,12 +16,17 @@ from typing import IO, Any
 
 import redis
 from django.conf import settings
+from django.db import DatabaseError, connections
 
 from oneshot import embedded_redis, places
 from oneshot.management.base import BadInput, OneShotCommand, ensure_database
 from oneshot.processes import Child, stop_all
 
+logger = logging.getLogger(__name__)
+
 READY_S = 60
+# How often it looks whether there is a judge by now.
+JUDGE_CHECK_S = 3.0
 
 
 class Command(OneShotCommand):
@@ -39,6 +44,7 @@ class Command(OneShotCommand):
         if workers < 1:
             raise BadInput(f"--workers {workers}: the least is 1.")
         self.children: list[Child] = []
+        self.judge: Child | None = None
         self.stopping = False
         # What the sweep does at the end is no news to whoever pressed Ctrl-C.
         logging.getLogger("runs").setLevel(logging.WARNING)
@@ -109,13 +115,34 @@ class Command(OneShotCommand):
         self._wait_for_redis()
         ensure_database(self.say)
         self._make_first_user()
+        from runs import queue
+
         this = [sys.executable, "-m", "oneshot"]
         self.web = self._child("web", _web_command(host, port))
         self._child("scheduler", [*this, "scheduler"])
         for number in range(1, workers + 1):
-            self._child(f"worker-{number}", [*this, "worker"])
+            self._child(f"worker-{number}", [*this, "worker", "--queues", queue.RUNS])
+        self._start_judge()
         self._start_gateway()
         self._wait_for_web(host, port)
+
+    def _start_judge(self) -> None:
+        """Start a worker that only judges, once there is a judge: until then it would hold memory for nothing.
+
+        The other workers never judge, so that no judging waits for a sandbox, and no run for a model's answer.
+        """
+        self.judge_looked_at = time.monotonic()
+        from runs.judging import line
+        from runs.judging.models import JudgeConfig
+
+        try:
+            wanted = JudgeConfig.objects.filter(enabled=True).exists()
+        except DatabaseError as error:
+            logger.warning("Whether there is a judge is not known now: %s", error)
+            connections.close_all()
+            return
+        if wanted:
+            self.judge = self._child("judge", [sys.executable, "-m", "oneshot", "worker", "--queues", line.JUDGE])
 
     def _start_gateway(self) -> None:
         """Start the gateway beside all else: its environment may have to be made, and nothing here needs it."""
@@ -209,11 +236,13 @@ class Command(OneShotCommand):
 
     def _supervise(self) -> int:
         while not self.stopping:
+            if self.judge is None and time.monotonic() > self.judge_looked_at + JUDGE_CHECK_S:
+                self._start_judge()
             for child in list(self.children):
                 if child.is_running() or self.stopping:
                     continue
-                if child is self.gateway and (child.has_given_up() or child.keeps_dying()):
-                    self.say(f"There is no gateway; the rest goes on. {child.last_words(8)}")
+                if (child is self.gateway or child is self.judge) and (child.has_given_up() or child.keeps_dying()):
+                    self.say(f"There is no {child.name}; the rest goes on. {child.last_words(8)}")
                     self.children.remove(child)
                     continue
                 if child.keeps_dying():
@@ -228,8 +257,9 @@ class Command(OneShotCommand):
     def _shut_down(self) -> None:
         """End everything: workers by force, as their runs go back into the queue, and Redis last of all."""
         from runs import sweep
+        from runs.judging import line
 
-        workers = [child for child in self.children if child.name.startswith("worker")]
+        workers = [child for child in self.children if child.name.startswith(("worker", "judge"))]
         keeps_queue = [child for child in self.children if child.name == "redis"]
         rest = [child for child in self.children if child not in workers and child not in keeps_queue]
         for child in rest:
@@ -239,6 +269,7 @@ class Command(OneShotCommand):
         if workers:
             try:
                 sweep.take_back_lost_runs(stopped=True)
+                line.take_back(stopped=True)
                 sweep.remove_orphaned_sandboxes()
             except Exception as error:  # noqa: BLE001 - the processes must end whatever the database says
                 self.say(f"What was running will be taken up at the next start: {error}")
