@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from runs.models import Outcome, Run, RunScore, Status, TestResult
+from runs.models import Judgement, Outcome, Run, RunScore, Status, TestResult
 
 SIDES = {"task": "the task", "agent": "the agent", "infra": "this installation"}
 
@@ -73,6 +73,16 @@ def progress_line(run: Run) -> str:
     if run.status in (Status.INFRA_FAILED, Status.CANCELLED):
         return f"{which}: {ending(run)}. {run.error}"
     return f"{which}: {ending(run)}"
+
+
+def judged_line(row: Judgement) -> str:
+    """Return one line of progress of a judge: which run, and its score or why there is none."""
+    which = f"{row.run.task.slug} attempt {row.run.attempt}, {row.judge.name}"
+    if row.status == Judgement.Status.QUEUED:
+        return f"{which}: waits for another try. {row.error}"
+    score = "unknown" if row.score is None else f"{row.score:.3f}"
+    why = row.score_note or row.error
+    return f"{which}: {row.get_status_display()}, rubric {score}" + (f". {why}" if why else "")
 
 
 def as_text(runs: Sequence[Run]) -> str:

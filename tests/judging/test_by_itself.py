@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,20 @@ add_rubric(Task.objects.get(slug="log-summary"), {"key": "adds"})
 """
 
 
+def add_rubric(installation: Installation) -> None:
+    """Give the demo's task a rubric of one criterion."""
+    settings = {"DJANGO_SETTINGS_MODULE": "oneshot.settings", "PYTHONPATH": str(ROOT)}
+    environment = {**installation.environment, **settings}
+    subprocess.run([sys.executable, "-c", ADD_RUBRIC], env=environment, check=True, timeout=60)
+
+
+def add_judge(installation: Installation, url: str) -> None:
+    installation.command(
+        *("add_judge", "mini", "--model", "m", "--base-url", url, "--key-env", KEY_NAME),
+        *("--prices", "1,1,10", "--default"),
+    )
+
+
 @pytest.mark.faults
 def test_a_worker_judges_a_run_that_has_ended(tmp_path: Path) -> None:
     installation = Installation(tmp_path, **{KEY_NAME: KEY})
@@ -32,21 +47,9 @@ def test_a_worker_judges_a_run_that_has_ended(tmp_path: Path) -> None:
             installation.start(workers=1)
             import_demo_task(installation)
             assert installation.processes("--queues judge") == []
-            installation.command(
-                *("add_judge", "mini", "--model", "m", "--base-url", server.url, "--key-env", KEY_NAME),
-                *("--prices", "1,1,10", "--default"),
-            )
+            add_judge(installation, server.url)
             [judge] = wait_for(lambda: installation.processes("--queues judge"), "the start of a worker that judges")
-            subprocess.run(
-                [sys.executable, "-c", ADD_RUBRIC],
-                env={
-                    **installation.environment,
-                    "DJANGO_SETTINGS_MODULE": "oneshot.settings",
-                    "PYTHONPATH": str(ROOT),
-                },
-                check=True,
-                timeout=60,
-            )
+            add_rubric(installation)
             document = installation.json(
                 *("run_task", "log-summary", "--agent", "command", "--command", "echo hello >> README.md", "--no-wait")
             )
@@ -64,3 +67,16 @@ def test_a_worker_judges_a_run_that_has_ended(tmp_path: Path) -> None:
             assert KEY.encode() not in logs
         finally:
             installation.close()
+
+
+def test_a_command_that_waits_for_a_run_waits_for_its_judge(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, **{KEY_NAME: KEY})
+    import_demo_task(installation)
+    add_rubric(installation)
+    with chat_server(saying()) as server:
+        add_judge(installation, server.url)
+        arguments = ("run_task", "log-summary", "--agent", "command", "--command", "echo hello >> README.md")
+        result = installation.command(*arguments, "--attempts", "2", "--json")
+    assert [run["rubric_score"] for run in json.loads(result.stdout)["runs"]] == [1.0, 1.0]
+    assert "Waiting for 2 judgements by rubric" in result.stderr
+    assert "attempt 1, mini: Judged, rubric 1.000" in result.stderr

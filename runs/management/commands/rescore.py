@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from oneshot.management.base import BadInput, OneShotCommand
+from runs import summary
 from runs.judging import actions, line
 from runs.judging.models import Judgement, RunScore
 from runs.models import Run, Status
@@ -87,7 +88,7 @@ class Command(OneShotCommand):
 
     def _tell(self, row: Judgement) -> None:
         if row.is_over or row.error:
-            self.say(f"{row.run.task.slug} attempt {row.run.attempt}, {row.judge.name}: {_words(row)}")
+            self.say(summary.judged_line(row))
 
     def _say_difference(self, planned: Sequence[actions.Planned], rows: Sequence[Judgement]) -> None:
         for item in _first_of_each_run(planned):
@@ -99,13 +100,6 @@ class Command(OneShotCommand):
         known = [cost for cost in costs if cost is not None]
         if rows and len(known) == len(costs):
             self.say(f"These judgements cost ${sum(known, Decimal(0)):.4f} in all.")
-
-
-def _words(row: Judgement) -> str:
-    if row.status == Judgement.Status.QUEUED:
-        return f"waits for another try. {row.error}"
-    words = f"{row.get_status_display()}, rubric {_figure(row.score)}"
-    return f"{words}. {row.score_note or row.error}" if row.score_note or row.error else words
 
 
 def _figure(score: float | None) -> str:

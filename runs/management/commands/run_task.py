@@ -10,7 +10,7 @@ from django.conf import settings
 from oneshot.management.base import BadInput, OneShotCommand
 from runs import actions, agents, budgets, queue, sandboxes, summary
 from runs.errors import Fault
-from runs.models import AgentConfig, Run, Status
+from runs.models import AgentConfig, Judgement, Run, Status
 from runs.validation import await_conclusion, start_validation
 from tasks.models import Task, TaskVersion
 
@@ -141,8 +141,34 @@ class Command(OneShotCommand):
             ended = list(Run.objects.filter(pk__in=[run.pk for run in runs]).order_by("attempt"))
             self._print(ended)
             return UNGRADED
+        self._await_judges(ended, here=here)
         self._print(ended)
         return GRADED if all(run.status == Status.FINISHED for run in ended) else UNGRADED
+
+    def _await_judges(self, runs: list[Run], *, here: bool) -> None:
+        """Wait for what the default judges say of these runs. Ctrl-C ends the waiting, not the judging."""
+        # Imported when runs have ended: every start of the command would pay for it.
+        from runs.judging import actions as judging
+
+        for run in runs:
+            # Whoever executed the run may be about to have it judged.
+            if not run.judgements.exists():
+                judging.run_ended(run)
+        open_ = (Judgement.Status.QUEUED, Judgement.Status.RUNNING)
+        rows = list(Judgement.objects.filter(run__in=runs, status__in=open_))
+        if not rows:
+            return
+        self.say(f"Waiting for {len(rows)} judgement{'s' if len(rows) > 1 else ''} by rubric.")
+        try:
+            judging.finish(rows, here=True if here else None, on_change=self._tell_judged)
+        except KeyboardInterrupt:
+            self.say(
+                "Stopped waiting for the judge. What it has answered is kept; `oneshot rescore` goes on from there."
+            )
+
+    def _tell_judged(self, row: Judgement) -> None:
+        if row.is_over or row.error:
+            self.say(summary.judged_line(row))
 
     def _tell(self, run: Run) -> None:
         self.say(summary.progress_line(run))
