@@ -69,6 +69,7 @@ def _status_context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "command": manifest.command(run) if answers else "",
         "tries_left": max(0, settings.MAX_TRIES - run.detail.get("failures", 0)),
         "excluded": run.task_version.excluded_count,
+        "rubric": run.task.rubrics.exists(),
     }
 
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from runs.judging import actions, line
 from runs.judging.models import Judgement
 from runs.models import Run
-from tests.builders import DIFF, make_public_task, make_superuser, make_task, make_team, make_user
+from tests.builders import DIFF, make_public_task, make_run, make_superuser, make_task, make_team, make_user
 from tests.judging.builders import judge_now, make_judge, make_judged_run, saying
 from tests.servers.chat import chat_server, verdict
 
@@ -133,3 +133,12 @@ def test_the_administration_opens_every_row_of_the_judge(client: Client) -> None
     for name, row in rows.items():
         assert client.get(reverse(f"admin:runs_{name}_changelist"), {"q": "x"}).status_code == 200
         assert client.get(reverse(f"admin:runs_{name}_change", args=[row.pk])).status_code == 200
+
+
+def test_the_page_has_a_tab_for_the_rubric_only_where_the_task_has_one(client: Client) -> None:
+    client.force_login(make_superuser())
+    judged, _ = make_judged_run()
+    plain = make_run(outcome="resolved")
+    for path in ("", "status/"):
+        assert 'href="#rubric"' in client.get(f"/runs/{judged.pk}/{path}").content.decode()
+        assert 'href="#rubric"' not in client.get(f"/runs/{plain.pk}/{path}").content.decode()
