@@ -23,7 +23,7 @@ from runs.models import (
     Validation,
     Verdict,
 )
-from tasks.models import Capture, Task
+from tasks.models import Capture, CurationDraft, DraftEdit, Finding, Review, Task
 from tests.builders import (
     make_agent,
     make_rubric,
@@ -71,6 +71,10 @@ def everything() -> None:
     RunScore.objects.create(run=run, rubric=rubric)
     Label.objects.create(user=make_user(), run=run, criterion=rubric.criteria.get(), answer="met")
     Calibration.objects.create(judge=judge, n=0)
+    draft = CurationDraft.objects.create(task=run.task)
+    DraftEdit.objects.create(draft=draft, revision=1, field="title", before_digest="0" * 64, after_digest="1" * 64)
+    Review.objects.create(task=run.task, from_state="draft", to_state="review")
+    Finding.objects.create(task=run.task, kind="quality", fingerprint="f", title="Short", message="It is short.")
     session = Session.objects.create(team=run.team, agent="codex", thread_id="t")
     Exchange.objects.create(session=session, key="a", source="proxy")
     Step.objects.create(session=session, key="a", source="proxy", position=1, kind="user")
