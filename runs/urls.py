@@ -3,7 +3,7 @@
 from django.urls import path
 
 from runs.judging import views as judging
-from runs.views import acting, detail, fragments, listing, log, results
+from runs.views import acting, detail, fragments, judges, labelling, listing, log, results
 
 urlpatterns = [
     path("", listing.run_list, name="run-list"),
@@ -16,6 +16,13 @@ urlpatterns = [
     path("validation/<slug:slug>/start/", fragments.run_validate, name="run-validate"),
     path("quarantine/<slug:slug>/", acting.quarantine_test, name="test-quarantine"),
     path("new/<slug:slug>/", fragments.run_new, name="run-new"),
+    path("label/", labelling.label_next, name="label-next"),
+    path("label/undo/", labelling.label_undo, name="label-undo"),
+    path("label/<uuid:pk>/<int:criterion>/", labelling.label_give, name="label-give"),
+    path("label/<uuid:pk>/<int:criterion>/skip/", labelling.label_skip, name="label-skip"),
+    path("judges/", judges.judge_list, name="judge-list"),
+    path("judges/<uuid:pk>/", judges.judge_detail, name="judge-detail"),
+    path("judges/<uuid:pk>/recompute/", judges.judge_recompute, name="judge-recompute"),
     path("<uuid:pk>/", detail.run_detail, name="run-detail"),
     path("<uuid:pk>/status/", detail.run_status, name="run-status"),
     path("<uuid:pk>/cancel/", acting.run_cancel, name="run-cancel"),

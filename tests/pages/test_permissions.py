@@ -17,9 +17,9 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from benchmarks.models import Board
 from oneshot import store
 from oneshot.accounts.models import Membership, Team, User
-from runs.models import Artifact, Run, TestResult
+from runs.models import Artifact, JudgeConfig, Run, TestResult
 from tasks.models import Capture, Finding, Task
-from tests.builders import DIFF, make_run, make_superuser, make_task, make_team, make_user
+from tests.builders import DIFF, make_rubric, make_run, make_superuser, make_task, make_team, make_user
 from tests.sessions.builders import make_session, said
 from traces.models import Session
 
@@ -141,6 +141,15 @@ def of_capture(world: World) -> dict[str, Any]:
     return {"pk": Capture.objects.get_or_create(slug="captured_20261120_120000", defaults=row)[0].pk}
 
 
+def of_label(world: World) -> dict[str, Any]:
+    rubric = world.task.rubrics.first() or make_rubric(world.task)
+    return {"pk": world.run.pk, "criterion": rubric.criteria.get().pk}
+
+
+def of_judge(world: World) -> dict[str, Any]:
+    return {"pk": (JudgeConfig.objects.first() or JudgeConfig.objects.create(name="mini", model="m")).pk}
+
+
 def of_board(world: World) -> dict[str, Any]:
     return {"slug": world.board.slug}
 
@@ -229,6 +238,13 @@ EXPECTED: dict[str, Route] = {
     "run-again": Route("404 404 302 302 302", of_run, "post", least="member"),
     "run-verdicts": Route(TEAM_ONLY, of_run),
     "run-rescore": Route("404 404 302 302 302", of_run, "post", least="member"),
+    "label-next": Route(SIGNED_IN),
+    "label-give": Route(CURATORS, of_label, "post", {"answer": "met"}, least="curator"),
+    "label-skip": Route(CURATORS, of_label, "post", least="curator"),
+    "label-undo": Route("302 302 302 302 302", method="post"),
+    "judge-list": Route(SIGNED_IN),
+    "judge-detail": Route(SIGNED_IN, of_judge),
+    "judge-recompute": Route(CURATORS, of_judge, "post", least="member"),
     "run-log": Route(TEAM_ONLY, of_run),
     "run-log-whole": Route(TEAM_ONLY, of_run),
     "run-diff": Route(TEAM_ONLY, of_run),
