@@ -64,7 +64,10 @@ def test_a_real_task_is_validated_and_then_graded_by_what_was_found(installation
     assert document["pass_to_pass"] == ["test_adder.T::test_zero"]
     assert document["excluded"] == [{"id": "test_hidden.H::test_never", "reason": "always fails"}]
     names = [row["name"].split(" \N{MULTIPLICATION SIGN}")[0] for row in document["checks"]]
-    assert names == ["Snapshot", "Image", "Answer not in the image", "Do nothing", "Reference", "Quarantined"]
+    assert names == [
+        *("Snapshot", "Image", "Answer not in the image", "Do nothing", "Reference"),
+        *("Another order", "Network off", "Answer in the instructions", "Quarantined"),
+    ]
     (run,) = installation.json("run_task", slug, "--agent", "oracle", "--sandbox", sandbox)["runs"]
     assert run["outcome"] == "resolved"
     assert run["fail_to_pass"] == {"passed": 1, "failed": 0}

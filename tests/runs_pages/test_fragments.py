@@ -168,8 +168,8 @@ def test_validating_starts_the_runs_and_shows_how_far_they_are(owners: Client, t
     assert "Not validated yet" in validation(owners)
     page = owners.post("/runs/validation/adder/start/", headers={"HX-Request": "true"}).content.decode()
 
-    assert Run.objects.filter(purpose="validation").count() == 6
-    assert "0 of 6 runs have ended" in page
+    assert Run.objects.filter(purpose="validation").count() == 7
+    assert "0 of 7 runs have ended" in page
     assert 'hx-trigger="every 3s"' in page
     assert "Validate again" not in page
     assert TaskVersion.objects.get().validation == "running"
