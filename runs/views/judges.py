@@ -114,22 +114,18 @@ def _listed(judges: list[JudgeConfig]) -> list[Listed]:
     newest: dict[Any, Calibration] = {}
     for row in Calibration.objects.filter(judge__in=ids, scope=ALL).order_by("computed_at", "pk"):
         newest[row.judge_id] = row
-    used = (
-        Judgement.objects.filter(judge__in=ids)
-        .order_by()
-        .values("judge")
-        .annotate(n=Count("pk"), last=Max("finished_at"))
-    )
-    counts = {row["judge"]: row for row in used}
-    return [
-        Listed(
-            judge=judge,
-            calibration=newest.get(judge.pk),
-            judgements=counts.get(judge.pk, {}).get("n", 0),
-            last=counts.get(judge.pk, {}).get("last"),
+    used = Judgement.objects.filter(judge__in=ids).order_by().values("judge")
+    counts = {
+        judge: (number, last)
+        for judge, number, last in used.annotate(n=Count("pk"), last=Max("finished_at")).values_list(
+            "judge", "n", "last"
         )
-        for judge in judges
-    ]
+    }
+    rows = []
+    for judge in judges:
+        number, last = counts.get(judge.pk, (0, None))
+        rows.append(Listed(judge=judge, calibration=newest.get(judge.pk), judgements=number, last=last))
+    return rows
 
 
 def missing(calibration: Calibration | None, found: Iterable[Pair]) -> list[str]:
