@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tasks.capture import difference
 from tasks.capture.hints import environment_hints
 from tasks.capture.instructions import request_of
 from tasks.capture.redacting import without_secrets
@@ -23,7 +22,6 @@ from traces.models import Session
 from traces.redaction import find_secrets, redact
 
 MOST_FINDINGS = 50
-MOST_SCANNED_BYTES = 20_000_000
 DIFF = "diff.patch"
 
 
@@ -66,7 +64,9 @@ def make_draft(material: Material) -> TaskDraft:
     draft.sensitivity = "sensitive" if findings else "unknown"
     if findings:
         places = ", ".join(dict.fromkeys(row["path"] for row in findings))[:300]
-        draft.note("", "sensitivity", "", f"It holds what looks like secrets, and stays with the team: {places}.")
+        draft.note(
+            "", "sensitivity", "", f"What looks like secrets was found in it, so that it stays with the team: {places}."
+        )
     draft.attachments = {"notes.md": _notes(material).encode("utf-8", "replace")}
     draft.provenance = {
         "format": "capture",
@@ -187,19 +187,16 @@ def _paths(material: Material) -> list[str]:
 
 
 def _secrets(material: Material) -> list[dict[str, Any]]:
-    """Return where secrets stand. The diff loses those in the lines that it adds; the others are in the base as it was.
+    """Return where secrets stand, or stood before the snapshots replaced them: in the change, and in the base.
 
     Of the base, only what the user had not committed is looked at; what is in a commit was shared before.
     """
-    found = [{"part": "reference", **row} for row in secrets_in_diff(material.diff)]
-    worktree = material.worktree
-    if worktree is None:
-        return found[:MOST_FINDINGS]
-    head = material.head or worktree.must(["hash-object", "-t", "tree", "--stdin"]).decode().strip()
-    if worktree.run(["diff-tree", "--quiet", "-r", head, material.start_commit]).exit_code == 1:
-        words = [*difference.DIFF_TREE, "--no-renames", head, material.start_commit]
-        words.remove("--binary")
-        found += [{"part": "base", **row} for row in secrets_in_diff(worktree.must(words)[:MOST_SCANNED_BYTES])]
+    detail = material.capture.detail if material.capture else {}
+    base = list(detail.get("secrets", []))
+    known = {(row["path"], row["line"]) for row in base}
+    change = [row for row in detail.get("end", {}).get("secrets", []) if (row["path"], row["line"]) not in known]
+    left = [row for row in secrets_in_diff(material.diff) if row["path"] not in {row["path"] for row in change}]
+    found = [{"part": "reference", **row} for row in (*change, *left)] + [{"part": "base", **row} for row in base]
     return found[:MOST_FINDINGS]
 
 

@@ -100,6 +100,7 @@ def start(
             "common_dir": str(place.common_dir),
             "readiness": readiness.as_dict(),
             "submodules": taken.submodules,
+            **_kept_out(taken),
             "notes": taken.notes,
             "client": asdict(client),
         },
@@ -197,6 +198,10 @@ def _save_with_slug(capture: Capture) -> None:
             continue
         return
     raise CaptureError(f"{SLUG_TRIES} captures called {capture.title!r} were started at once. Try again.")
+
+
+def _kept_out(taken: snapshot.Snapshot) -> dict[str, Any]:
+    return {"left_out": taken.left_out, "secrets": taken.cleaned.secrets, "redacted": taken.cleaned.blobs}
 
 
 def _twin(place: Worktree, client: Client, title: str, tree: str) -> Capture | None:
@@ -335,12 +340,20 @@ class _Ending:
         if not self.is_there:
             self.notes.append("The folder is gone: the end is as it was when ending was tried before.")
             return
-        taken = snapshot.take(self.place, message=f"OneShot end: {capture.title}")
+        begun = snapshot.Before(
+            capture.head_commit, capture.detail.get("left_out", []), capture.detail.get("redacted", {})
+        )
+        taken = snapshot.take(self.place, message=f"OneShot end: {capture.title}", before=begun)
         snapshot.keep(self.place, capture.pk, "start", capture.start_commit)
         snapshot.keep(self.place, capture.pk, "end", taken.commit)
         self.notes += [note for note in taken.notes if note not in self.notes]
         capture.end_commit = taken.commit
-        capture.detail["end"] = {"head": taken.head, "branch": taken.branch, "submodules": taken.submodules}
+        capture.detail["end"] = {
+            "head": taken.head,
+            "branch": taken.branch,
+            "submodules": taken.submodules,
+            **_kept_out(taken),
+        }
         capture.save(update_fields=["end_commit", "detail"])
 
     def _diff(self) -> bytes:

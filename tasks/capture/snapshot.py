@@ -1,6 +1,7 @@
 """A repository's tree as it is at one moment, kept as a commit: staged, unstaged and untracked, all that git sees.
 
-Left out is what git ignores. Nothing but objects and refs below refs/oneshot/ is added to the repository.
+Left out is what git ignores, and what is untracked and by its name a secret; the secrets in other files that are not
+committed are replaced. Nothing but objects and refs below refs/oneshot/ is added to the repository.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from tasks.capture import lfs
+from tasks.capture.cleaning import Cleaned, clean_index
 from tasks.capture.errors import BadRepository
+from tasks.capture.untracked import looks_secret
 from tasks.capture.worktree import Worktree
 
 REF = "refs/oneshot/captures/{id}/{end}"
@@ -30,7 +34,8 @@ class Snapshot:
     """A tree that was kept. `head` and `branch` are "" before a first commit and on a detached head.
 
     `submodules` are [{"path", "commit", "dirty"}], where commit is "" for one that is not checked out and dirty is
-    None when that cannot be told. `notes` say in sentences what the tree does not hold.
+    None when that cannot be told. `left_out` are untracked files that look like secrets; `cleaned` is what was taken
+    out of others. `notes` say in sentences what the tree does not hold.
     """
 
     commit: str
@@ -38,7 +43,18 @@ class Snapshot:
     head: str
     branch: str
     submodules: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    cleaned: Cleaned = field(default_factory=Cleaned)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the snapshot at the start was like, for that at the end: both leave out and replace the same."""
+
+    head: str
+    left_out: list[str] = field(default_factory=list)
+    blobs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -49,16 +65,16 @@ class _Listing:
     modules: list[bytes] = field(default_factory=list)
 
 
-def take(worktree: Worktree, *, message: str) -> Snapshot:
+def take(worktree: Worktree, *, message: str, before: Before | None = None) -> Snapshot:
     """Commit the tree of a worktree as it is now, with HEAD as its parent, without moving anything of the user's.
 
-    The commit is loose until `keep` gives it a ref. Raises BadRepository.
+    The commit is loose until `keep` gives it a ref. `before` is None at the start. Raises BadRepository.
     """
     head = worktree.resolve("HEAD")
     with tempfile.TemporaryDirectory(prefix="oneshot-index-") as directory:
         index = Path(directory) / "index"
         _copy_index(worktree, index)
-        taking = _Taking(worktree, {"GIT_INDEX_FILE": str(index)})
+        taking = _Taking(worktree, {"GIT_INDEX_FILE": str(index)}, before or Before(head))
         taking.run()
         tree = worktree.must(["write-tree", "--missing-ok"], env=taking.env).decode().strip()
     return Snapshot(
@@ -67,6 +83,8 @@ def take(worktree: Worktree, *, message: str) -> Snapshot:
         head=head,
         branch=worktree.branch(),
         submodules=taking.submodules,
+        left_out=taking.left_out,
+        cleaned=taking.cleaned,
         notes=taking.notes,
     )
 
@@ -111,10 +129,13 @@ UNTRACKED = ["ls-files", "--others", "--exclude-standard", "-z"]
 class _Taking:
     """The way of a worktree's files into a private index."""
 
-    def __init__(self, worktree: Worktree, env: dict[str, str]) -> None:
+    def __init__(self, worktree: Worktree, env: dict[str, str], before: Before) -> None:
         self.worktree = worktree
         self.env = env
+        self.before = before
         self.notes: list[str] = []
+        self.left_out: list[str] = []
+        self.cleaned = Cleaned()
         self.submodules: list[dict[str, Any]] = []
 
     def run(self) -> None:
@@ -127,12 +148,30 @@ class _Taking:
             changed = _paths(self._must(DIFF_FILES))
             others = [path for path in _paths(untracked.result()) if not self._is_ours(path)]
         repositories = [path for path in others if path.endswith(b"/")]
-        self._add([*changed, *(path for path in others if not path.endswith(b"/"))])
+        secret = [path for path in others if looks_secret(_name(path))]
+        self._add([*changed, *(path for path in others if not path.endswith(b"/") and path not in set(secret))])
+        self._leave_out(secret)
+        self._clean()
         self.submodules = [self._submodule(path) for path in listing.modules]
         if repositories:
             self._note("Git repositories inside this one are left out of the task: {}.", repositories)
         if dirty := [row["path"].encode() for row in self.submodules if row["dirty"]]:
             self._note("Changes inside submodules are no part of the task, only their commit is: {}.", dirty)
+
+    def _leave_out(self, secret: list[bytes]) -> None:
+        """Note untracked files that look like secrets; what was one at the start stays out, though added since."""
+        self.left_out = [_name(path) for path in secret]
+        if self.before.left_out:
+            since = [path.encode() for path in self.before.left_out]
+            self._must(["update-index", "--force-remove", "-z", "--stdin"], _joined(since))
+        if secret:
+            self._note("Untracked files that look like secrets are left out of the task: {}.", secret)
+
+    def _clean(self) -> None:
+        before = self.before
+        self.cleaned = clean_index(self.worktree, self.env, since=before.head, known=before.blobs)
+        if self.cleaned.paths:
+            self._note("Secrets are replaced by [redacted] in files that were not committed: {}.", self.cleaned.paths)
 
     def _is_ours(self, path: bytes) -> bool:
         """Return whether an untracked path is OneShot's own data, when that lies in the repository."""
@@ -199,7 +238,7 @@ class _Taking:
             return {"path": name, "commit": "", "dirty": None}
 
     def _note(self, sentence: str, paths: list[bytes]) -> None:
-        shown = [path.decode("utf-8", "replace") for path in paths[:5]]
+        shown = [_name(path) for path in paths[:5]]
         more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
         self.notes.append(sentence.format(", ".join(shown) + more))
 
@@ -219,6 +258,10 @@ def _copy_index(worktree: Worktree, target: Path) -> None:
 
 def _paths(listed: bytes) -> list[bytes]:
     return [path for path in listed.split(b"\0") if path]
+
+
+def _name(path: bytes) -> str:
+    return path.decode("utf-8", "replace")
 
 
 def _joined(paths: list[bytes]) -> bytes:

@@ -66,9 +66,9 @@ def untracked_issues(top: Path, paths: Sequence[str]) -> Iterator[Issue]:
         yield Issue(
             "untracked_secrets",
             "warning",
-            f"{_count(secret, 'untracked file looks', 'untracked files look')} like secrets and would be part of the "
-            f"snapshot: {names(secret)}.",
-            "Add them to .gitignore, or move them out of the repository, before the capture starts.",
+            f"{_count(secret, 'untracked file looks', 'untracked files look')} like secrets: {names(secret)}. "
+            "The snapshot leaves that out.",
+            "Add it to .gitignore, so that no commit takes it. If the work needs it, keep an example of it in git.",
             tuple(f"echo {quoted('/' + path)} >> .gitignore" for path in secret[:NAMED]),
         )
     yield from _large(top, files)

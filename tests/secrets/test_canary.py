@@ -12,6 +12,7 @@ import json
 import logging
 import sqlite3
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -256,7 +257,9 @@ def test_no_page_or_export_of_a_session_shows_one(data_dir, team, tmp_path):
     assert seen > 20
 
 
-def captured(repository: Repository, team, *, change: dict[str, str]) -> capture.Ended:
+def captured(
+    repository: Repository, team, *, change: dict[str, str], work: Callable[[], None] = lambda: None
+) -> capture.Ended:
     """Capture a change with the canaries in everything that an agent says to the tools."""
     row = capture.start(
         worktree=repository.path,
@@ -268,6 +271,7 @@ def captured(repository: Repository, team, *, change: dict[str, str]) -> capture
     )
     for path, text in change.items():
         repository.write(path, text)
+    work()
     return capture.end(row, summary=SPOKEN, labels=[ENVIRONMENT])
 
 
@@ -321,6 +325,47 @@ def test_a_secret_in_the_change_itself_is_taken_out_and_the_task_kept_back(data_
     assert made, why
     (result,) = export_tasks([ended.task], data_dir.parent / "out")
     assert result.result == "refused"
+
+
+def test_what_was_never_committed_is_left_out_or_replaced_at_both_ends(data_dir, team, repository):
+    """Untracked, changed and staged at the start; then some of it is changed, and all committed by the agent."""
+    repository.write("settings.py", "A = 1\n" * 5)
+    repository.git("add", "settings.py")
+    repository.git("commit", "-qm", "settings")
+    repository.write("deploy/server.pem", ONLY_HEADER)
+    repository.write(".env.local", f"PASSPHRASE={ONLY_HEADER}\n")
+    repository.write("notes.txt", f"one\n{SPOKEN}\nthree\n")
+    repository.write("settings.py", f"A = 1\nKEY = '{AUTH_FILE}'\n" + "A = 1\n" * 4)
+    repository.write("staged.py", f"KEY = '{SHAPED}'\n")
+    repository.git("add", "staged.py")
+
+    def work() -> None:
+        repository.write("notes.txt", f"one\n{SPOKEN}\nthree and four\n")
+        repository.write("more.txt", f"again {SPOKEN}\n")
+        repository.write(".env.local", f"PASSPHRASE={ONLY_HEADER}\nMORE=1\n")
+        repository.git("add", "-A")
+        repository.git("commit", "-qm", "all of it")
+        repository.write("id_ed25519", ONLY_HEADER)
+        repository.write("staged.py", f"KEY = '{SHAPED}'\nOTHER = 1\n")
+
+    ended = captured(repository, team, change={}, work=work)
+    assert leaks(data_dir) == {}
+    place = Worktree.locate(repository.path)
+    made, _ = tree_after(place, ended.capture.start_commit, [ended.version.reference_diff()])
+    assert made == place.tree_of(ended.capture.end_commit)
+    assert b"+three and four" in ended.version.reference_diff()
+    for commit in (ended.capture.start_commit, ended.capture.end_commit):
+        files = repository.git("ls-tree", "-r", "--name-only", commit).split()
+        assert {"notes.txt", "settings.py", "staged.py"} <= set(files)
+        assert not {"deploy/server.pem", ".env.local"} & set(files)
+        assert repository.git("show", f"{commit}:settings.py").split("\n")[1] == "KEY = '[redacted]'"
+    assert ended.capture.detail["left_out"] == [".env.local", "deploy/server.pem"]
+    assert any("left out of the task: .env.local, deploy/server.pem." in note for note in ended.notes)
+    assert any("replaced by [redacted]" in note for note in ended.notes)
+    assert ended.version.sensitivity == "sensitive"
+    assert {(row["part"], row["path"]) for row in ended.version.provenance["findings"]} >= {
+        *(("base", "notes.txt"), ("base", "settings.py"), ("base", "staged.py"), ("reference", "more.txt"))
+    }
 
 
 def test_the_search_itself_finds_what_is_kept_in_any_form(data_dir, team):

@@ -88,6 +88,7 @@ def start_result(started: Capture) -> dict[str, Any]:
         "started_at": started.started_at.isoformat(),
         "head_commit": started.head_commit,
         "worktree": started.worktree,
+        "notes": list(started.detail["notes"]),
     }
 
 

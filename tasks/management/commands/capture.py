@@ -154,6 +154,8 @@ class Command(OneShotCommand):
             self.emit(start_result(started))
             return
         self.stdout.write(f"Recording {started.slug} in {shown(started.worktree, 300)}.")
+        for note in started.detail["notes"]:
+            self.stdout.write(f"  note    {shown(note, 1000)}")
         self.say('Work as you like, then: oneshot capture end --summary "what was done"')
 
     def _end(self, options: dict[str, Any]) -> None:
