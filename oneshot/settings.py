@@ -62,6 +62,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_htmx",
     "django_rq",
+    # For its documentation page's script and style, which are then served from here.
+    "ninja",
 ]
 
 MIDDLEWARE = [

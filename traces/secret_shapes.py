@@ -57,6 +57,7 @@ _PREFIXES: dict[str, tuple[str, str]] = {
     "lsv2_pt_": ("langsmith", r"[a-f0-9_]{32,}"),
     "lsv2_sk_": ("langsmith", r"[a-f0-9_]{32,}"),
     "sess-": ("openai", r"[A-Za-z0-9]{40}"),
+    "oneshot_": ("oneshot", r"[a-f0-9]{64}"),
     "AGE-SECRET-KEY-": ("age", r"1[A-Z0-9]{50,}"),
 }
 _BODIES = {prefix: re.compile(body) for prefix, (_, body) in _PREFIXES.items()}

@@ -6,9 +6,11 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from oneshot.accounts.models import FailedLogIn, Membership, Team, User
+from oneshot.accounts import tokens
+from oneshot.accounts.models import ApiToken, FailedLogIn, Membership, Team, User
 from oneshot.admin import ReadOnlyAdmin
 
 # Teams say who may do what; the groups of Django would say it a second time.
@@ -66,3 +68,20 @@ class FailedLogInAdmin(ReadOnlyAdmin):
     list_display = ["username", "address", "at"]
     search_fields = ["username", "address"]
     ordering = ["-at"]
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin):
+    """A revoked token stays here, so that one can see who had it."""
+
+    list_display = ["name", "user", "prefix", "scope", "created_at", "expires_at", "last_used_at", "revoked_at"]
+    list_filter = ["scope"]
+    list_select_related = ["user"]
+    search_fields = ["name", "prefix", "user__username"]
+    actions = ["revoke"]
+
+    @admin.action(description="Revoke the chosen tokens")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        for token in queryset:
+            tokens.revoke(token)
+        self.message_user(request, "Revoked. Whatever used them is refused from now on.")

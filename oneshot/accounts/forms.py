@@ -8,7 +8,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 
 from oneshot.accounts import pauses
-from oneshot.accounts.models import ROLE_MEANINGS, Role, Team, User
+from oneshot.accounts.models import ROLE_MEANINGS, ApiToken, Role, Team, User
 
 
 class LogInForm(AuthenticationForm):
@@ -109,3 +109,17 @@ class InviteForm(forms.Form):
         choices=[(role.value, f"{role.label}: {ROLE_MEANINGS[role]}") for role in Role],
         initial=Role.CURATOR,
     )
+
+
+class TokenForm(forms.Form):
+    """What a new API token is for, what it may do, and how long it lasts."""
+
+    LASTS = (("30", "30 days"), ("90", "90 days"), ("365", "A year"), ("", "Until it is revoked"))
+
+    name = forms.CharField(label="What will use it", max_length=100, help_text="Such as: nightly runs on ci-2")
+    scope = forms.ChoiceField(
+        label="It may",
+        choices=[("read", "read what you may read"), ("write", "read, and do what you may do")],
+        initial=ApiToken.Scope.READ,
+    )
+    days = forms.ChoiceField(label="It lasts", choices=LASTS, initial="90", required=False)

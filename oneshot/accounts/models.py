@@ -2,6 +2,7 @@
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils import timezone
 
 from oneshot.ids import uuid7
 
@@ -108,3 +109,40 @@ class FailedLogIn(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username} from {self.address}"
+
+
+class ApiToken(models.Model):
+    """A key with which a person's programs use the API. Only its digest is kept; see oneshot/accounts/tokens.py."""
+
+    class Scope(models.TextChoices):
+        READ = "read", "Read"
+        WRITE = "write", "Read and write"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=100, help_text="What uses it.")
+    prefix = models.CharField(max_length=20, help_text="Its beginning, to tell it from others.")
+    digest = models.CharField(max_length=64, unique=True, editable=False, help_text="sha256 of the whole token.")
+    scope = models.CharField(max_length=5, choices=Scope.choices, default=Scope.READ)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: it does not expire.")
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="To about a minute.")
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it opens the API."""
+        return self.revoked_at is None and not self.has_expired
+
+    @property
+    def writes(self) -> bool:
+        return self.scope == self.Scope.WRITE

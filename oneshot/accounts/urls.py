@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from oneshot.accounts import views
+from oneshot.accounts import views, views_tokens
 
 urlpatterns = [
     path("login/", views.LogIn.as_view(), name="login"),
@@ -10,6 +10,8 @@ urlpatterns = [
     path("sign-up/", views.sign_up, name="sign-up"),
     path("password/", views.PasswordChange.as_view(), name="password-change"),
     path("account/", views.account, name="account"),
+    path("account/tokens/", views_tokens.token_list, name="token-list"),
+    path("account/tokens/<int:pk>/revoke/", views_tokens.token_revoke, name="token-revoke"),
     path("theme/", views.theme, name="theme"),
     path("teams/", views.team_list, name="team-list"),
     path("teams/<slug:slug>/", views.team_detail, name="team-detail"),

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from oneshot import store
-from tasks.curation import claims, editing, publishing, queue, rubric_edits, states
+from tasks.curation import claims, editing, publishing, queue, rubric_edits
 from tasks.curation.desk import as_user, editable_task, rail_context
 from tasks.curation.editing import EditConflict, label, look_at, open_draft
 from tasks.curation.states import NotAllowed
@@ -198,17 +198,9 @@ def curation_claim(request: HttpRequest, task: Task, draft: CurationDraft) -> Ht
 def curation_move(request: HttpRequest, task: Task, draft: CurationDraft) -> HttpResponse:
     """Move the task to another state; to published only when nothing stands against it."""
     to, reason = request.POST.get("to", ""), request.POST.get("reason", "")
-    if to not in Task.State.values:
-        raise NotAllowed("There is no such state.")
-    if to == Task.State.PUBLISHED:
-        publishing.publish(task, by=as_user(request), reason=reason)
-        messages.success(request, f"{task.title} is published")
-        return _on(request, task)
-    if to == Task.State.REVIEW:
-        publishing.freeze(task, by=as_user(request))
-    states.move(task, to, by=as_user(request), reason=reason)
-    claims.release(task, as_user(request))
-    messages.success(request, f"{task.title}: {Task.State(to).label.lower()}")
+    publishing.move_on(task, to, by=as_user(request), reason=reason)
+    published = to == Task.State.PUBLISHED
+    messages.success(request, f"{task.title} is published" if published else f"{task.title}: {Task.State(to).label}")
     return _on(request, task)
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from oneshot.accounts.models import User
 from tasks.actions import store_rubric
+from tasks.curation import claims
 from tasks.curation.content import VERSIONED, as_task_draft, content_of
 from tasks.curation.editing import open_draft
 from tasks.curation.states import NotAllowed, State, move
@@ -108,6 +109,21 @@ def publish(task: Task, *, by: User, reason: str = "") -> Review:
         version.published_at, version.published_by = timezone.now(), by
         version.save(update_fields=["published_at", "published_by"])
     Task.objects.filter(pk=task.pk).update(current_version=version, claimed_by=None, claimed_at=None)
+    return review
+
+
+@transaction.atomic
+def move_on(task: Task, to: str, *, by: User, reason: str = "") -> Review:
+    """Make one of the moves that a task offers, with what belongs to it: the desk's content is frozen for a review
+    and published only when nothing stands against it; the desk is free for others then. Raises NotAllowed."""
+    if to not in State.values:
+        raise NotAllowed("There is no such state.")
+    if to == State.PUBLISHED:
+        return publish(task, by=by, reason=reason)
+    if to == State.REVIEW:
+        freeze(task, by=by)
+    review = move(task, to, by=by, reason=reason)
+    claims.release(task, by)
     return review
 
 

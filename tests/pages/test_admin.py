@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from benchmarks.models import Board, Cell, Tally
 from oneshot import store
-from oneshot.accounts.models import FailedLogIn, Membership, Team, User, Visibility
+from oneshot.accounts.models import ApiToken, FailedLogIn, Membership, Team, User, Visibility
 from runs.models import (
     Artifact,
     Calibration,
@@ -60,6 +60,7 @@ def everything() -> None:
     Artifact.objects.create(run=run, name="log", digest=store.put(b""), bytes=0)
     LogChunk.objects.create(run=run, text="{}")
     FailedLogIn.objects.create(username="x", address="y")
+    ApiToken.objects.create(user=make_user(), name="<script>", prefix="oneshot_0", digest="0" * 64)
     Board.objects.create(slug="b", title="B", team=run.team)
     Cell.objects.get_or_create(task_version=run.task_version, task=run.task, agent=run.agent)
     Tally.objects.get_or_create(task_version=run.task_version)

@@ -16,6 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from benchmarks.models import Board
 from oneshot import store
+from oneshot.accounts import tokens
 from oneshot.accounts.models import Membership, Team, User
 from runs.models import Artifact, JudgeConfig, Run, TestResult
 from tasks.models import Capture, Finding, Task
@@ -107,6 +108,14 @@ def of_member(world: World) -> dict[str, Any]:
     return {"slug": world.team.slug, "pk": Membership.objects.get(team=world.team, user__username="member").pk}
 
 
+def of_token(world: World) -> dict[str, Any]:
+    # Nobody but its owner knows it, whatever their role.
+    owner = world.people["owner"]
+    assert owner is not None
+    token = owner.api_tokens.first() or tokens.issue(user=owner, name="nightly", scope="read")[0]
+    return {"pk": token.pk}
+
+
 def of_task(world: World) -> dict[str, Any]:
     return {"slug": world.task.slug}
 
@@ -175,6 +184,8 @@ EXPECTED: dict[str, Route] = {
     "sign-up": Route("404 404 404 404 404"),
     "password-change": Route(SIGNED_IN),
     "account": Route(SIGNED_IN),
+    "token-list": Route(SIGNED_IN),
+    "token-revoke": Route("302 404 404 302 404", of_token, "post"),
     "theme": Route("302 302 302 302 302", method="post", data={"theme": "dark"}),
     "team-list": Route(SIGNED_IN),
     "team-detail": Route("302 404 200 200 200", of_team),
@@ -182,6 +193,10 @@ EXPECTED: dict[str, Route] = {
     "team-invite": Route("302 404 404 302 302", of_team, "post", {"username": "outsider", "role": "curator"}),
     "member-role": Route("302 404 404 302 302", of_member, "post", {"role": "owner"}),
     "member-remove": Route("302 404 302 302 302", of_member, "post", least="member"),
+    # the API: tests/api walks through its own routes; none of them is opened by a cookie
+    "api": Route("401 401 401 401 401", lambda world: {"rest": "me"}),
+    "api-docs": Route(EVERYONE),
+    "api-openapi": Route(EVERYONE),
     # tasks
     "task-list": Route(EVERYONE),
     "task-detail": Route(TEAM_ONLY, of_task),
