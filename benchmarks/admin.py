@@ -19,7 +19,7 @@ class BoardAdmin(admin.ModelAdmin):
 
 @admin.register(Cell)
 class CellAdmin(ReadOnlyAdmin):
-    list_display = ["task", "task_version_id", "agent", "graded", "resolved", "ungraded", "refreshed_at"]
+    list_display = ["task", "task_version_id", "agent", "graded", "resolved", "ungraded", "scored", "refreshed_at"]
     list_select_related = ["task", "agent"]
     search_fields = ["task__slug", "agent__name"]
     ordering = ["-refreshed_at"]

@@ -65,6 +65,12 @@ class Cell(models.Model):
     # Known costs only; `cost_known` counts them. A mean is shown only when all graded attempts have a cost.
     cost_sum_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
     cost_known = models.PositiveIntegerField(default=0)
+    # What judges said of graded attempts: `scored` have a rubric score, of which `calibrated` were given by judges that
+    # all are. The sum is over the known scores; an attempt without one counts in neither.
+    judged = models.PositiveIntegerField(default=0)
+    scored = models.PositiveIntegerField(default=0)
+    calibrated = models.PositiveIntegerField(default=0)
+    score_sum = models.FloatField(null=True, blank=True)
     refreshed_at = models.DateTimeField(default=timezone.now, help_text="When the counting of its runs began.")
 
     class Meta:

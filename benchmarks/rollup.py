@@ -10,6 +10,7 @@ import itertools
 import math
 import struct
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from statistics import fmean, median
@@ -21,19 +22,25 @@ from django.db.models import Max
 from django.utils import timezone
 
 from benchmarks.models import Cell, Tally
-from runs.models import Outcome, Run, Status
+from runs.models import Outcome, Run, RunScore, Status
 from tasks.models import TaskVersion
 
 # What a cell speaks of: attempts that count, and those that infrastructure failed. Cancelled ones are neither.
 COUNTED = (Status.FINISHED, Status.INFRA_FAILED)
 NOT_ISOLATED = "none"
 # A tally holds one record for each agent: the 16 bytes of its id, these counts, then these values, nan for None.
-PACKED_COUNTS = ("graded", "resolved", "ungraded", "not_isolated", "tokens_known", "cost_known")
-PACKED_VALUES = ("seconds_median", "tokens_mean", "cost_sum_usd")
-RECORD = struct.Struct("<16s6I3d")
+PACKED_COUNTS = (
+    "graded", "resolved", "ungraded", "not_isolated", "tokens_known", "cost_known", "judged", "scored", "calibrated",
+)  # fmt: skip
+PACKED_VALUES = ("seconds_median", "tokens_mean", "cost_sum_usd", "score_sum")
+RECORD = struct.Struct("<16s9I4d")
 FIGURES = (*PACKED_COUNTS, *PACKED_VALUES)
 
+Pair = tuple[UUID, UUID]  # task version and agent
+
 CATCH_UP_S = 30.0
+# A judge that becomes calibrated renews the cells of everything it judged; a sweep does so many, the next one more.
+CATCH_UP_CELLS = 2_000
 _caught_up_at: float | None = None
 
 
@@ -48,12 +55,21 @@ class Attempt(NamedTuple):
     tokens_input: int | None
     tokens_output: int | None
     cost_usd: Any
+    # Of its row of a rubric score; None without one, and a score of None is not known.
+    rubric_score__pk: int | None = None
+    rubric_score__score: float | None = None
+    rubric_score__calibrated: bool | None = None
 
 
 def run_ended(run: Run) -> None:
     """Refresh the cell of a trial that counts; validation and cancelled runs say nothing about an agent."""
     if run.purpose == Run.Purpose.TRIAL and run.status in COUNTED:
         refresh(run.task_version_id, run.agent_id)
+
+
+def run_judged(run: Run) -> None:
+    """Refresh the cell of a run whose rubric score has changed."""
+    run_ended(run)
 
 
 def refresh(task_version_id: UUID, agent_id: UUID) -> None:
@@ -98,29 +114,48 @@ def catch_up_now_and_then() -> int:
 def catch_up(window: timedelta = timedelta(days=2)) -> int:
     """Refresh the cells that missed the end of a run made within `window`; return how many did.
 
-    A worker that is killed between recording an end and telling of it leaves such a cell behind.
+    A worker that is killed between recording an end and telling of it leaves such a cell behind. So does a judge that
+    has become calibrated, or no longer is: the marks of its scores change, whenever their runs were made.
     """
-    ended = Run.objects.trials().filter(status__in=COUNTED, created_at__gte=timezone.now() - window)
-    last = {
-        (version, agent): end
-        for version, agent, end in ended.order_by()
-        .values("task_version_id", "agent_id")
-        .annotate(end=Max("finished_at"))
-        .values_list("task_version_id", "agent_id", "end")
-    }
-    if not last:
+    since = timezone.now() - window
+    return _refresh_older(_last_ends(since)) + _refresh_older(_last_scores(since))
+
+
+def _last_ends(since: datetime) -> dict[Pair, datetime | None]:
+    """Return for each cell with a run made after `since` when the last of those ended."""
+    ended = Run.objects.trials().filter(status__in=COUNTED, created_at__gte=since).order_by()
+    ends = ended.values("task_version_id", "agent_id").annotate(end=Max("finished_at"))
+    return {(row["task_version_id"], row["agent_id"]): row["end"] for row in ends}
+
+
+def _last_scores(since: datetime) -> dict[Pair, datetime | None]:
+    """Return for each cell with a rubric score or mark renewed after `since` when the last of those was."""
+    renewed = RunScore.objects.filter(
+        updated_at__gte=since, run__purpose=Run.Purpose.TRIAL, run__status=Status.FINISHED
+    )
+    scores = renewed.order_by().values("run__task_version_id", "run__agent_id").annotate(last=Max("updated_at"))
+    return {(row["run__task_version_id"], row["run__agent_id"]): row["last"] for row in scores}
+
+
+def _refresh_older(last: dict[Pair, datetime | None]) -> int:
+    """Refresh the cells that were counted before their moment in `last`, at most CATCH_UP_CELLS; return how many."""
+    known = [moment for moment in last.values() if moment is not None]
+    if not known:
         return 0
-    oldest = min(end for end in last.values() if end is not None)
+    counted = Cell.objects.filter(refreshed_at__gte=min(known))
     fresh = {
         (version, agent): at
-        for version, agent, at in Cell.objects.filter(refreshed_at__gte=oldest).values_list(
-            "task_version_id", "agent_id", "refreshed_at"
-        )
+        for version, agent, at in counted.values_list("task_version_id", "agent_id", "refreshed_at")
     }
-    stale = [pair for pair, end in last.items() if pair not in fresh or (end is not None and fresh[pair] < end)]
-    for version, agent in stale:
-        refresh(version, agent)
-    return len(stale)
+    stale = [
+        pair for pair, moment in last.items() if pair not in fresh or (moment is not None and fresh[pair] < moment)
+    ]
+    agents_of: dict[UUID, list[UUID]] = defaultdict(list)
+    for version, agent in stale[:CATCH_UP_CELLS]:
+        agents_of[version].append(agent)
+    for version, agents in agents_of.items():
+        _refresh_version(version, agents)
+    return sum(map(len, agents_of.values()))
 
 
 @transaction.atomic
@@ -184,6 +219,7 @@ def figures(attempts: list[Attempt]) -> dict[str, Any]:
         if attempt.tokens_input is not None and attempt.tokens_output is not None
     ]
     costs = [attempt.cost_usd for attempt in graded if attempt.cost_usd is not None]
+    scored = [attempt for attempt in graded if attempt.rubric_score__score is not None]
     return {
         "graded": len(graded),
         "resolved": sum(attempt.outcome == Outcome.RESOLVED for attempt in graded),
@@ -194,4 +230,8 @@ def figures(attempts: list[Attempt]) -> dict[str, Any]:
         "tokens_known": len(tokens),
         "cost_sum_usd": sum(costs) if costs else None,
         "cost_known": len(costs),
+        "judged": sum(attempt.rubric_score__pk is not None for attempt in graded),
+        "scored": len(scored),
+        "calibrated": sum(bool(attempt.rubric_score__calibrated) for attempt in scored),
+        "score_sum": math.fsum(attempt.rubric_score__score or 0.0 for attempt in scored) if scored else None,
     }

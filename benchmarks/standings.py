@@ -26,7 +26,8 @@ class Row:
     """One agent configuration on a board. Rates are fractions of 1; None is unknown.
 
     `line` is its place in the table; `every` and `once` are pass^k and pass@k over the `every_tasks` tasks with at
-    least k graded attempts; `seconds` is the median over tasks of their medians.
+    least k graded attempts; `seconds` is the median over tasks of their medians. `rubric` is the mean over tasks of the
+    mean score that judges gave; `scored` of the graded attempts have one, `calibrated` of these by calibrated judges.
     """
 
     agent: AgentConfig
@@ -41,6 +42,10 @@ class Row:
     cost_per_solved: float | None = None
     seconds: float | None = None
     tokens: float | None = None
+    rubric: float | None = None
+    judged: int = 0
+    scored: int = 0
+    calibrated: int = 0
     attempts_least: int = 0
     attempts_most: int = 0
     graded: int = 0
@@ -62,6 +67,11 @@ class Row:
     @property
     def going(self) -> int:
         return self.running + self.queued
+
+    @property
+    def all_calibrated(self) -> bool:
+        """Whether every rubric score that enters `rubric` was given by judges that agree with people."""
+        return bool(self.scored) and self.calibrated == self.scored
 
     @property
     def is_waiting(self) -> bool:
@@ -92,6 +102,16 @@ class Standings:
         """Return the least and most attempts of an agent at a task; 0, 0 before the first."""
         rows = [row for row in self.rows if row.attempts_most]
         return min((row.attempts_least for row in rows), default=0), max((row.attempts_most for row in rows), default=0)
+
+    @property
+    def any_judged(self) -> bool:
+        """Whether a judge has looked at any run here: else there is no column for what judges say."""
+        return any(row.judged for row in (*self.rows, *self.references))
+
+    @property
+    def columns_of_waiting(self) -> int:
+        """Return over how many columns a row says that nothing of it is graded: from the interval to the tokens."""
+        return 4 + (self.k > 1) + self.any_judged
 
     @property
     def any_degenerate(self) -> bool:
@@ -154,6 +174,10 @@ def _row(agent: AgentConfig, table: Table, line: int, going: Activity) -> Row:
         cost_mean=cost / graded if cost is not None and graded else None,
         cost_per_solved=cost / resolved if cost is not None and resolved else None,
         seconds=float(np.median(seconds[~np.isnan(seconds)])) if (~np.isnan(seconds)).any() else None,
+        rubric=_mean_score(table, line),
+        judged=int(counts["judged"].sum()),
+        scored=int(counts["scored"].sum()),
+        calibrated=int(counts["calibrated"].sum()),
         tokens=float(np.mean(table.values["tokens_mean"][line][tried])) if graded and all_tokens else None,
         attempts_least=int(attempts.min()) if len(attempts) else 0,
         attempts_most=int(attempts.max()) if len(attempts) else 0,
@@ -164,6 +188,13 @@ def _row(agent: AgentConfig, table: Table, line: int, going: Activity) -> Row:
         running=running,
         queued=queued,
     )
+
+
+def _mean_score(table: Table, line: int) -> float | None:
+    """Return the mean over tasks of the mean rubric score of their scored attempts; None when none has a score."""
+    scored = table.counts["scored"][line]
+    known = scored > 0
+    return float((table.values["score_sum"][line][known] / scored[known]).mean()) if known.any() else None
 
 
 def _common_attempts(table: Table, ranked: list[int]) -> int:
@@ -199,6 +230,7 @@ SORTS: dict[str, SortKey] = {
     "agent": SortKey(lambda row: (row.agent.name.lower(), row.agent.model.lower(), row.label), falls=False),
     "resolved": SortKey(lambda row: row.score.value),
     "every": SortKey(lambda row: row.every),
+    "rubric": SortKey(lambda row: row.rubric),
     "cost": SortKey(lambda row: row.cost_per_solved, falls=False),
     "time": SortKey(lambda row: row.seconds, falls=False),
     "tokens": SortKey(lambda row: row.tokens, falls=False),

@@ -1,12 +1,14 @@
-"""Lets apps to the right of `runs` hear that a run has ended, without `runs` importing them."""
+"""Lets apps to the right of `runs` hear that a run has ended or was judged, without `runs` importing them."""
 
 import logging
 from collections.abc import Callable
+from uuid import UUID
 
 from runs.models import Run
 
 logger = logging.getLogger(__name__)
 _listeners: list[Callable[[Run], None]] = []
+_of_scores: list[Callable[[Run], None]] = []
 _repairs: list[Callable[[], int]] = []
 
 
@@ -23,6 +25,24 @@ def announce_end(run: Run) -> None:
             listener(run)
         except Exception:
             logger.exception("%s failed for run %s", listener, run.pk)
+
+
+def when_judged(listener: Callable[[Run], None]) -> None:
+    """Register `listener`; it is called with each run whose rubric score was computed, once that is committed."""
+    if listener not in _of_scores:
+        _of_scores.append(listener)
+
+
+def announce_judged(run_id: UUID) -> None:
+    """Tell every listener of scores. A listener's error is logged and changes no score."""
+    run = Run.objects.filter(pk=run_id).first()
+    if run is None:
+        return
+    for listener in _of_scores:
+        try:
+            listener(run)
+        except Exception:
+            logger.exception("%s failed for the score of run %s", listener, run_id)
 
 
 def when_swept(repair: Callable[[], int]) -> None:

@@ -8,8 +8,10 @@ from statistics import fmean
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Count, Sum
 
+from runs import events
 from runs.judging import reports
 from runs.judging.calibration import is_calibrated
 from runs.judging.models import HIDDEN_KEY, Answer, Judgement, RunScore, Verdict
@@ -126,6 +128,7 @@ def settle(run_id: UUID) -> RunScore | None:
         },
     )
     reports.write(row, counted)
+    transaction.on_commit(lambda: events.announce_judged(run_id))
     return row
 
 

@@ -10,14 +10,15 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
+from benchmarks import rollup
 from benchmarks.models import Board
-from benchmarks.standings import SORTS
+from benchmarks.standings import SORTS, Row
 from benchmarks.views import STAMP_HEADER
 from oneshot.accounts.models import Team, User, Visibility
-from runs.models import AgentConfig
+from runs.models import AgentConfig, Run, RunScore
 from tasks.models import Task
-from tests.benchmarks.builders import make_board, make_tasks, try_tasks
-from tests.builders import make_agent, make_task, make_team, make_user
+from tests.benchmarks.builders import make_board, make_tasks, row_of, standings_of, try_tasks
+from tests.builders import make_agent, make_rubric, make_task, make_team, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -190,11 +191,70 @@ def test_retired_tasks_leave_the_leaderboard(client, tasks, agents):
     assert agents_in(page_of(client, "/leaderboard/")) == []
 
 
+# ── what judges said ────────────────────────────────────────────────────────────────────────────────
+
+
+def judge_all(agent: AgentConfig, *scores: float | None, calibrated: bool = False) -> None:
+    """Give the graded runs of an agent these scores, in turn."""
+    for number, run in enumerate(Run.objects.filter(agent=agent, status="finished").order_by("created_at")):
+        rubric = run.task.rubrics.first() or make_rubric(run.task)
+        value = scores[number % len(scores)]
+        RunScore.objects.create(run=run, rubric=rubric, score=value, calibrated=calibrated)
+    rollup.rebuild()
+
+
+def test_nothing_is_said_of_rubrics_until_a_run_is_judged(client, agents, board):
+    assert "sort=-rubric" not in page_of(client, "/boards/board/")
+
+
+def test_the_rubric_score_is_a_column_of_its_own_and_ranks_nothing(client, agents, board):
+    before = agents_in(page_of(client, "/boards/board/"))
+    judge_all(agents[1], 0.5, 1.0)
+    page = page_of(client, "/boards/board/")
+    assert agents_in(page) == before
+    row = found_row(agents[1])
+    assert (row.judged, row.scored, row.graded) == (17, 17, 17)
+    assert row.rubric == pytest.approx(0.75, abs=0.05)
+    assert "0.7" in page
+    assert "17 of 17 runs" in page
+    assert "not judged" in page  # the other agent
+    assert "not calibrated" in page
+
+
+def test_the_mean_is_over_tasks_first_and_leaves_unknown_scores_out(agents, tasks):
+    runs = [Run.objects.filter(agent=agents[0], task=task, status="finished").order_by("attempt") for task in tasks]
+    for run, value in ((runs[0][0], 1.0), (runs[0][1], 0.0), (runs[1][0], 1.0), (runs[2][0], None)):
+        RunScore.objects.create(run=run, rubric=make_rubric(run.task), score=value)
+    rollup.rebuild()
+    row = found_row(agents[0])
+    assert row.rubric == pytest.approx((0.5 + 1.0) / 2)
+    assert (row.judged, row.scored) == (4, 3)
+
+
+def test_scores_that_are_not_known_are_unknown_and_not_zero(client, agents, board):
+    judge_all(agents[0], None)
+    page = page_of(client, "/boards/board/")
+    assert found_row(agents[0]).rubric is None
+    assert '<span class="unknown">unknown</span><span class="under">17 of 17 judged</span>' in page
+
+
+@pytest.mark.parametrize(("calibrated", "words"), [(True, "calibrated</span>"), (False, "not calibrated</span>")])
+def test_the_mark_says_whether_the_judges_agree_with_people(client, agents, board, calibrated, words):
+    judge_all(agents[0], 0.5, calibrated=calibrated)
+    assert f'<span class="vh">{words}' in page_of(client, "/boards/board/")
+    assert found_row(agents[0]).all_calibrated == calibrated
+
+
+def found_row(agent: AgentConfig) -> Row:
+    return row_of(standings_of(), agent)
+
+
 # ── the query string ────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("key", list(SORTS))
 def test_every_header_sorts_both_ways(client, agents, board, key):
+    judge_all(agents[0], 0.5)
     up, down = (page_of(client, f"/boards/board/?sort={sign}{key}") for sign in ("", "-"))
     assert 'aria-sort="ascending"' in up
     assert 'aria-sort="descending"' in down

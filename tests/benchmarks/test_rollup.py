@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from datetime import timedelta
 from decimal import Decimal
+from importlib import import_module
 from statistics import fmean, median
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection, connections
 from django.utils import timezone
@@ -16,10 +19,10 @@ from django.utils import timezone
 from benchmarks import rollup
 from benchmarks.cells import table_of, tasks_of
 from benchmarks.models import Cell, Tally
-from runs.events import announce_end, announce_sweep
-from runs.models import AgentConfig, Run
+from runs.events import announce_end, announce_judged, announce_sweep
+from runs.models import AgentConfig, Run, RunScore
 from tasks.models import Task, TaskVersion
-from tests.builders import make_agent, make_run, make_task, make_team, make_version
+from tests.builders import make_agent, make_rubric, make_run, make_task, make_team, make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +37,7 @@ def by_hand(version: TaskVersion, agent: AgentConfig) -> dict:
         run.tokens_input + run.tokens_output for run in graded if None not in (run.tokens_input, run.tokens_output)
     ]
     costs = [run.cost_usd for run in graded if run.cost_usd is not None]
+    scores = list(RunScore.objects.filter(run__in=graded, score__isnull=False))
     return {
         "graded": len(graded),
         "resolved": len([run for run in graded if run.outcome == "resolved"]),
@@ -44,6 +48,10 @@ def by_hand(version: TaskVersion, agent: AgentConfig) -> dict:
         "tokens_known": len(tokens),
         "cost_sum_usd": sum(costs) if costs else None,
         "cost_known": len(costs),
+        "judged": len([run for run in graded if RunScore.objects.filter(run=run).exists()]),
+        "scored": len(scores),
+        "calibrated": len([score for score in scores if score.calibrated]),
+        "score_sum": pytest.approx(sum(score.score for score in scores)) if scores else None,
     }
 
 
@@ -70,7 +78,19 @@ def a_random_run(chance: random.Random, version: TaskVersion, agent: AgentConfig
         fields["cost_usd"] = Decimal(chance.randrange(10**6)) / 10**6
     if chance.random() < 0.3:
         fields["seconds"] = None
-    return make_run(version=version, agent=agent, isolation=chance.choice(["none", "container"]), **fields)
+    run = make_run(version=version, agent=agent, isolation=chance.choice(["none", "container"]), **fields)
+    if chance.random() < 0.5:
+        score(run, chance.choice([None, 0.0, 0.25, 1.0]), calibrated=chance.random() < 0.5)
+    return run
+
+
+def score(run: Run, value: float | None, *, calibrated: bool = False) -> RunScore:
+    """Give a run a rubric score, as judges do."""
+    rubric = run.task.rubrics.first() or make_rubric(run.task)
+    row, _ = RunScore.objects.update_or_create(
+        run=run, defaults={"rubric": rubric, "score": value, "calibrated": calibrated}
+    )
+    return row
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -234,3 +254,61 @@ def test_workers_that_end_runs_at_the_same_moment_lose_none():
         thread.join(timeout=60)
     assert [cell_of(version, agent)["resolved"] for agent in agents] == [6, 6]
     assert Tally.objects.get(pk=version.pk).attempts == 12
+
+
+def test_a_score_that_comes_after_the_end_is_counted_when_it_is_told():
+    run = make_run(outcome="unresolved")
+    announce_end(run)
+    assert Cell.objects.get().judged == 0
+    score(run, 0.5)
+    announce_judged(run.pk)
+    cell = Cell.objects.get()
+    assert (cell.judged, cell.scored, cell.calibrated, cell.score_sum) == (1, 1, 0, 0.5)
+    assert_tallies_repeat_the_cells()
+
+
+def test_an_unknown_score_is_judged_and_never_a_zero():
+    run = make_run(outcome="resolved")
+    score(run, None)
+    announce_judged(run.pk)
+    cell = Cell.objects.get()
+    assert (cell.judged, cell.scored, cell.score_sum) == (1, 0, None)
+
+
+def test_the_score_of_a_deleted_run_is_nobodys():
+    run = make_run(outcome="resolved")
+    gone = run.pk
+    run.delete()
+    announce_judged(gone)
+    assert not Cell.objects.exists()
+
+
+def test_a_sweep_renews_cells_whose_marks_have_changed_since():
+    old = timezone.now() - timedelta(days=40)
+    run = make_run(outcome="resolved")
+    Run.objects.filter(pk=run.pk).update(created_at=old)
+    row = score(run, 1.0)
+    rollup.rebuild()
+    assert rollup.catch_up() == 0
+    RunScore.objects.filter(pk=row.pk).update(calibrated=True, updated_at=timezone.now())
+    assert rollup.catch_up() == 1
+    assert Cell.objects.get().calibrated == 1
+    assert rollup.catch_up() == 0
+
+
+def test_a_tally_of_before_grows_by_its_migration():
+    grow = import_module("benchmarks.migrations.0004_count_rubric_scores")
+    version = make_version()
+    agent = make_agent()
+    packed = grow.OLD.pack(agent.pk.bytes, 3, 2, 1, 0, 3, 0, 12.5, 900.0, math.nan)
+    Tally.objects.create(task_version=version, packed=packed * 1, attempts=4)
+    grow.grow(apps, None)
+    table = table_of(tasks_of(Task.objects.all()))
+    assert {name: values[0, 0] for name, values in table.counts.items()} == {
+        "graded": 3, "resolved": 2, "ungraded": 1, "not_isolated": 0, "tokens_known": 3, "cost_known": 0,
+        "judged": 0, "scored": 0, "calibrated": 0,
+    }  # fmt: skip
+    assert (table.values["seconds_median"][0, 0], table.values["tokens_mean"][0, 0]) == (12.5, 900.0)
+    assert math.isnan(table.values["score_sum"][0, 0])
+    grow.shrink(apps, None)
+    assert bytes(Tally.objects.get().packed)[:64] == packed[:64]
