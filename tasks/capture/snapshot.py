@@ -122,7 +122,7 @@ def is_dirty(worktree: Worktree) -> bool:
 
 
 # Asking a submodule whether it is dirty would run a git of its own in there, with its configuration.
-DIFF_FILES = ["diff-files", "--name-only", "-z", "--no-renames", "--ignore-submodules=dirty"]
+DIFF_FILES = ["diff-files", "--name-status", "-z", "--no-renames", "--ignore-submodules=dirty"]
 UNTRACKED = ["ls-files", "--others", "--exclude-standard", "-z"]
 
 
@@ -145,12 +145,16 @@ class _Taking:
             listing = self._list()
             if listing.hidden:
                 self._look_at(listing.hidden)
-            changed = _paths(self._must(DIFF_FILES))
+            words = _paths(self._must(DIFF_FILES))
+            rows = list(zip(words[::2], words[1::2], strict=True))
             others = [path for path in _paths(untracked.result()) if not self._is_ours(path)]
         repositories = [path for path in others if path.endswith(b"/")]
-        secret = [path for path in others if looks_secret(_name(path))]
-        self._add([*changed, *(path for path in others if not path.endswith(b"/") and path not in set(secret))])
-        self._leave_out(secret)
+        secret = {path for path in others if looks_secret(_name(path))}
+        # What lay below a directory that is a link now cannot be looked at any more, not even to see that it is gone.
+        self._remove([path for state, path in rows if state == b"D"])
+        changed = [path for state, path in rows if state != b"D"]
+        self._add([*changed, *(path for path in others if not path.endswith(b"/") and path not in secret)])
+        self._leave_out(sorted(secret))
         self._clean()
         self.submodules = [self._submodule(path) for path in listing.modules]
         if repositories:
@@ -161,11 +165,13 @@ class _Taking:
     def _leave_out(self, secret: list[bytes]) -> None:
         """Note untracked files that look like secrets; what was one at the start stays out, though added since."""
         self.left_out = [_name(path) for path in secret]
-        if self.before.left_out:
-            since = [path.encode() for path in self.before.left_out]
-            self._must(["update-index", "--force-remove", "-z", "--stdin"], _joined(since))
+        self._remove([path.encode() for path in self.before.left_out])
         if secret:
             self._note("Untracked files that look like secrets are left out of the task: {}.", secret)
+
+    def _remove(self, paths: list[bytes]) -> None:
+        if paths:
+            self._must(["update-index", "--force-remove", "-z", "--stdin"], _joined(paths))
 
     def _clean(self) -> None:
         before = self.before

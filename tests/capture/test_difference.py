@@ -7,7 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tasks.capture import difference, snapshot
@@ -66,6 +66,7 @@ def make_way(top: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
+@example(before=[("write", b"d/a.txt", b"x"), ("commit", b"", b"")], between=[("link", b"d", b"a.txt")])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=EDITS, between=EDITS)
 def test_start_and_diff_give_the_end(tmp_path, before, between):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from oneshot import places
+from oneshot.accounts.actions import default_team
 from oneshot.management.base import BadInput, OneShotCommand
 from tasks import capture
 from tasks.capture import installing
@@ -19,6 +23,9 @@ from tasks.capture.mcp.calls import end_result, failure, start_result
 from tasks.capture.stanza import stanza
 from tasks.models import Capture
 from tasks.problems import shown
+
+if TYPE_CHECKING:
+    from traces.models import Session
 
 BY_HAND = Client(name="command line")
 NOT_READY = 1
@@ -32,6 +39,10 @@ HELP = {
     "status": ("list the tasks that are being recorded", "status"),
     "finish": ("end a recording that its agent never ended, now", "finish fix-the-rounding"),
     "drop": ("give a recording up; no task is made, and no file of the repository is touched", "drop fix-the-rounding"),
+    "from-session": (
+        "make a draft of a session that was not captured, from its trace and the repository's history",
+        "from-session 01a1b2c3 --repository ~/code/my-project --end my-branch",
+    ),
     "readiness": ("say whether a task can be recorded in the repository here; exit status 1 if not", "readiness"),
     "autofix": ("mend what keeps a task from being recorded, as far as no work can be lost", "autofix"),
 }
@@ -54,7 +65,7 @@ class Command(OneShotCommand):
                 epilog=f"example:\n  oneshot capture {example}",
                 formatter_class=RawDescriptionHelpFormatter,
             )
-        for name in ("start", "end", "status", "finish", "drop", "readiness", "autofix"):
+        for name in ("start", "end", "status", "finish", "drop", "from-session", "readiness", "autofix"):
             made[name].add_argument("--json", action="store_true", help="print one JSON document on standard output")
         for name in ("install", "uninstall"):
             made[name].add_argument("what", choices=["codex", "claude", "shim"], help="the agent, or the shim")
@@ -69,6 +80,16 @@ class Command(OneShotCommand):
             made[name].add_argument(
                 "id", nargs="?", default="", help="slug or id, or how it begins; default: the one here"
             )
+        made["from-session"].add_argument(
+            "session", help="id of the session or of the agent's thread, or its beginning"
+        )
+        for option, text in (
+            ("--repository", "where the code is (default: the folder that the session worked in, if it is there)"),
+            ("--start", "commit before the work (default: as the session says)"),
+            ("--end", "commit after the work (default: the session's patches, or its last commit)"),
+            ("--title", "title of the task (default: the session's)"),
+        ):
+            made["from-session"].add_argument(option, default="", help=text)
 
     def run(self, **options: Any) -> int | None:
         self.here = places.started_in()
@@ -79,7 +100,7 @@ class Command(OneShotCommand):
 
         ensure_database(self.say)
         try:
-            return getattr(self, f"_{action}")(options)
+            return getattr(self, f"_{action.replace('-', '_')}")(options)
         except capture.NotReady as error:
             return self._not_ready(error)
         except capture.CaptureError as error:
@@ -172,6 +193,21 @@ class Command(OneShotCommand):
 
     def _finish(self, options: dict[str, Any]) -> None:
         self._tell(capture.finish(self._one(options["id"])))
+
+    def _from_session(self, options: dict[str, Any]) -> None:
+        session = session_called(options["session"])
+        named = options["repository"]
+        place = (self.here / Path(named).expanduser()) if named else Path(session.cwd)
+        there = bool(named) or (place.is_absolute() and place.is_dir())
+        self._tell(
+            capture.from_session(
+                session,
+                repository=place if there else None,
+                start=options["start"],
+                end=options["end"],
+                title=options["title"],
+            )
+        )
 
     def _drop(self, options: dict[str, Any]) -> None:
         found = self._one(options["id"])
@@ -268,6 +304,34 @@ class Command(OneShotCommand):
             for command in issue["commands"]:
                 self.stdout.write(f"           {command}")
         self.stdout.write(summary)
+
+
+def session_called(name: str) -> Session:
+    """Return the session that is meant: by its id or its thread's, or how one begins. Raises BadInput.
+
+    One that this installation has not seen yet is looked for in the gateway's record and the agents' own files.
+    """
+    from traces.importing import import_thread
+    from traces.models import Session
+
+    meant = Q(thread_id__startswith=name)
+    digits = name.replace("-", "").lower()
+    if re.fullmatch("[0-9a-f]{1,32}", digits):
+        meant |= Q(pk__range=(UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))))
+    fits = list(Session.objects.filter(meant).order_by("-created_at")[:11]) if name else []
+    exact = [one for one in fits if name in (str(one.pk), one.thread_id)]
+    if len(exact or fits) == 1:
+        return (exact or fits)[0]
+    if fits:
+        listed = "\n".join(f"  {one.pk}  {shown(one.title, 60)}" for one in (exact or fits)[:10])
+        raise BadInput(f"{shown(name, 100)} fits several sessions; name one by its id:\n{listed}")
+    for agent in ("codex", "claude_code"):
+        if found := import_thread(agent=agent, thread_id=name, team=default_team()):
+            return found
+    raise BadInput(
+        f"No session is called {shown(name, 100)}. The page of sessions shows the ids; `oneshot import_traces PATH` "
+        "reads further ones."
+    )
 
 
 def _row(one: Capture) -> dict[str, Any]:
