@@ -419,7 +419,15 @@ class LogChunk(models.Model):
 
 
 # Registered with the app, and thereby known to migrations.
-from runs.judging.models import Calibration, JudgeConfig, Judgement, Label, RunScore, Verdict  # noqa: E402
+from runs.judging.models import (  # noqa: E402
+    Calibration,
+    JudgeConfig,
+    Judgement,
+    Label,
+    RunScore,
+    Suggestion,
+    Verdict,
+)
 
 __all__ = [
     "ENDED",
@@ -441,6 +449,7 @@ __all__ = [
     "RunQuerySet",
     "RunScore",
     "Status",
+    "Suggestion",
     "TestResult",
     "Validation",
     "Verdict",

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from oneshot.admin import ReadOnlyAdmin, ReadOnlyInline
 from runs.judging import actions
-from runs.judging.models import Calibration, JudgeConfig, Judgement, Label, RunScore, Verdict
+from runs.judging.models import Calibration, JudgeConfig, Judgement, Label, RunScore, Suggestion, Verdict
 
 # Everything that an answer depends on: made with the row, and never changed after.
 IDENTITY = ["model", "base_url", "parameters", "prompt_version", "digest"]
@@ -108,6 +108,19 @@ class LabelAdmin(ReadOnlyAdmin):
     list_select_related = ["criterion", "user"]
     search_fields = ["run__id__startswith", "user__username", "criterion__key"]
     ordering = ["-pk"]
+
+
+@admin.register(Suggestion)
+class SuggestionAdmin(ReadOnlyAdmin):
+    list_display = ["task", "judge", "by", "status", "cost_usd", "created_at"]
+    list_filter = ["status", "judge"]
+    list_select_related = ["task", "judge", "by"]
+    search_fields = ["task__slug__startswith", "judge__name"]
+    exclude = ["items"]
+    readonly_fields = ["suggested"]
+
+    def suggested(self, row: Suggestion) -> SafeString:
+        return _document(row.items)
 
 
 @admin.register(Calibration)

@@ -28,9 +28,7 @@ class Reply:
 
 def read(text: str, key: str) -> Reply:
     """Return the answer to the question `key`. Raises Malformed."""
-    if len(text) > MOST_BYTES:
-        raise Malformed(f"it has {len(text)} characters")
-    document = _object(text)
+    document = document_of(text)
     verdict = document.get("verdict")
     if verdict not in VERDICTS:
         raise Malformed(f"its verdict is {str(verdict)[:60]!r}, not one of {', '.join(VERDICTS)}")
@@ -48,7 +46,10 @@ def read(text: str, key: str) -> Reply:
     return Reply(verdict=verdict, reasoning=reasoning[:RATIONALE_CHARS], evidence=evidence)
 
 
-def _object(text: str) -> dict[str, Any]:
+def document_of(text: str) -> dict[str, Any]:
+    """Return the one JSON object of an answer. Raises Malformed."""
+    if len(text) > MOST_BYTES:
+        raise Malformed(f"it has {len(text)} characters")
     candidate = text.strip()
     if match := _FENCED.search(candidate):
         candidate = match[1]

@@ -84,11 +84,14 @@ class Said:
 class Client:
     """Asks one judge's model. Made once per judgement and used from several threads.
 
-    `alive` is called before each request and while waiting; it raises to stop.
+    `alive` is called before each request and while waiting; it raises to stop. `schema` is the form of the answer.
     """
 
     config: JudgeConfig
     alive: Callable[[], None] = lambda: None
+    schema: dict[str, Any] = field(
+        default_factory=lambda: {"name": "verdict", "strict": True, "schema": prompts.SCHEMA}
+    )
     requests: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _form: int = 0
@@ -173,8 +176,7 @@ class Client:
         if (most := self.config.parameter("max_tokens")) is not None:
             request[limit] = most
         if form == "json_schema":
-            schema = {"name": "verdict", "strict": True, "schema": prompts.SCHEMA}
-            request["response_format"] = {"type": "json_schema", "json_schema": schema}
+            request["response_format"] = {"type": "json_schema", "json_schema": self.schema}
         elif form == "json_object":
             request["response_format"] = {"type": "json_object"}
         return request

@@ -26,12 +26,13 @@ from django.utils import timezone
 from oneshot import store
 from runs import hosts
 from runs.errors import LostClaim
-from runs.judging import material, pricing, prompts, scores, suspicion
+from runs.judging import material, pricing, prompts, scores, spending, suspicion
 from runs.judging.asking import Asked, ask
 from runs.judging.client import Client, Misconfigured, Outage, Usage
 from runs.judging.evidence import Section
 from runs.judging.models import JudgeConfig, Judgement, Verdict, usd
 from runs.judging.scoring import is_settled
+from runs.judging.spending import OverBudget
 from tasks.models import Criterion
 from traces.redaction import redact
 
@@ -39,10 +40,6 @@ logger = logging.getLogger(__name__)
 
 Status = Judgement.Status
 MOST_OMISSIONS = 200
-
-
-class OverBudget(Exception):
-    """What was set as the most that judging may cost is spent."""
 
 
 def claim(judgement_id: str) -> Judgement | None:
@@ -321,34 +318,10 @@ class _Judging:
         item.answers.append(verdict.answer)
 
     def _check_budget(self, asking: Sequence[Item]) -> None:
-        """Raise OverBudget when these questions, by estimate, would pass what may be spent.
-
-        A budget needs a known price: without one it could not hold, which raises Misconfigured.
-        """
-        config = self.config
-        limits = (config.run_budget_usd, config.daily_budget_usd)
-        if all(limit is None for limit in limits):
-            return
-        if not pricing.knows_price(config):
-            raise Misconfigured(
-                f"The judge {config.name} has a budget, and the price of {config.model} is not known. "
-                "Give the judge prices, add the model to the table of prices, or remove the budget."
-            )
-        since = timezone.now() - timedelta(days=1)
-        of_judge = Verdict.objects.filter(judgement__judge=config, created_at__gte=since)
-        for name, limit, rows in (
-            ("this run", limits[0], self.judgement.verdicts.all()),
-            ("24 hours", limits[1], of_judge),
-        ):
-            if limit is None:
-                continue
-            spent = rows.aggregate(spent=Sum("cost_usd"))["spent"] or Decimal(0)
-            planned = sum((item.estimate(config) or Decimal(0) for item in asking), Decimal(0))
-            if spent + planned > limit:
-                raise OverBudget(
-                    f"The budget of the judge {config.name} for {name}, ${limit:.4f}, does not reach for the next "
-                    f"question: ${spent:.4f} are spent."
-                )
+        """Raise OverBudget when these questions, by estimate, would pass what may be spent; see spending.check."""
+        planned = sum((item.estimate(self.config) or Decimal(0) for item in asking), Decimal(0))
+        spent = self.judgement.verdicts.aggregate(spent=Sum("cost_usd"))["spent"] or Decimal(0)
+        spending.check(self.config, planned=planned, spent=spent, what="this run")
 
 
 def end(judgement: Judgement, problem: str, *, retry: bool = False, failed: bool = False) -> None:

@@ -48,8 +48,11 @@ def has_workers() -> bool:
 
 
 def repair() -> int:
-    """Take back judgements of lost workers, and queue those whose job Redis has lost; return how many."""
-    return take_back() + enqueue_waiting()
+    """Take back the work of lost workers, and queue what Redis has lost; return how many."""
+    # Imported late: every process that sweeps would pay for it.
+    from runs.judging import suggesting
+
+    return take_back() + enqueue_waiting() + suggesting.repair()
 
 
 def take_back(*, stopped: bool = False) -> int:

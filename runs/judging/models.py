@@ -273,6 +273,52 @@ class Label(models.Model):
         return f"{self.user} on {self.criterion}: {self.answer}"
 
 
+class Suggestion(models.Model):
+    """Criteria that a judge's model suggested for a task's rubric. A person takes them one by one; no code does."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Asking"
+        DONE = "done", "Suggested"
+        FAILED = "failed", "Failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    task = models.ForeignKey("tasks.Task", on_delete=models.CASCADE, related_name="suggestions")
+    judge = models.ForeignKey(JudgeConfig, on_delete=models.PROTECT, related_name="suggestions")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
+    error = models.TextField(blank=True)
+    # [{"text", "kind", "weight", "sees", "reason"}]
+    items = models.JSONField(default=list, blank=True)
+    tries = models.PositiveIntegerField(default=0)
+    worker = models.CharField(max_length=100, blank=True)
+    enqueued_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    tokens_input = models.BigIntegerField(null=True, blank=True)
+    tokens_cached = models.BigIntegerField(null=True, blank=True)
+    tokens_output = models.BigIntegerField(null=True, blank=True)
+    cost_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["task"],
+                condition=models.Q(status__in=("queued", "running")),
+                name="one_open_suggestion_per_task",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{len(self.items)} for {self.task.slug} by {self.judge.name}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.status not in (self.Status.QUEUED, self.Status.RUNNING)
+
+
 class Calibration(models.Model):
     """How well a judge agreed with people, at one moment and over one scope ("all" or a task's slug)."""
 

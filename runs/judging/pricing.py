@@ -19,6 +19,8 @@ MILLION = Decimal(1_000_000)
 CHARS_PER_TOKEN = 4
 # A verdict with its quotations, as seen; a model that reasons at length costs more than estimated.
 ANSWER_TOKENS = 250
+# The same for a list of suggested criteria.
+SUGGESTION_TOKENS = 800
 
 
 def cost(config: JudgeConfig, usage: Usage) -> Decimal | None:
@@ -64,3 +66,11 @@ def estimate(
         requests += samples
         tokens_in += samples * (chars // CHARS_PER_TOKEN + 1)
     return requests, cost(config, Usage(input=tokens_in, cached=0, output=requests * ANSWER_TOKENS))
+
+
+def estimate_of(
+    config: JudgeConfig, conversation: Sequence[Mapping[str, str]], *, answer_tokens: int
+) -> Decimal | None:
+    """Return the USD that one answer in this conversation costs, about; None when no price is known."""
+    chars = sum(len(message["content"]) for message in conversation)
+    return cost(config, Usage(input=chars // CHARS_PER_TOKEN + 1, cached=0, output=answer_tokens))

@@ -1,4 +1,4 @@
-"""The rubric part of a run's page: each criterion with its answer, evidence and samples; and judging again."""
+"""What pages show of judges: verdicts on a run's page, judging again, and suggestions for a rubric at the desk."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from runs.judging import actions
+from oneshot import store
+from runs.judging import actions, line, suggesting
 from runs.judging.calibration import ALL, is_calibrated
-from runs.judging.models import Calibration, JudgeConfig, Judgement, RunScore
+from runs.judging.models import Calibration, JudgeConfig, Judgement, RunScore, Suggestion
 from runs.judging.scores import Judged, judged
 from runs.models import Run
 from runs.views.access import back_to, editable_run, is_inside, may_edit, sees_answers, sees_work, visible_run
+from tasks.curation.desk import editable_task
+from tasks.curation.editing import look_at
+from tasks.models import Task
+from tasks.patches import touched_paths
+from tasks.rubrics.lint import Remark, lint
 
 MARKS = {
     "met": ("ok", "ok", "Met"),
@@ -29,6 +36,8 @@ MARKS = {
 PITFALL_MARKS = MARKS | {"met": ("no", "bad", "Happened"), "not_met": ("ok", "ok", "Avoided")}
 MOST_EARLIER = 10
 FOLLOW_S = 20
+# Older suggestions were about another rubric than the one that stands there now.
+SUGGESTIONS_FRESH_H = 24
 
 
 @dataclass(kw_only=True)
@@ -149,3 +158,75 @@ def run_rescore(request: HttpRequest, pk: UUID) -> HttpResponse:
     else:
         messages.success(request, "Judging queued")
     return back_to(request, f"{run.get_absolute_url()}#rubric")
+
+
+@dataclass(kw_only=True)
+class Suggested:
+    """One suggested criterion as the desk shows it. `taken` says that the rubric has it."""
+
+    text: str
+    kind: str
+    weight: str
+    sees: list[str]
+    reason: str
+    remarks: list[Remark]
+    taken: bool
+
+
+@login_required
+@require_GET
+def rubric_suggestions(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show what a judge's model suggests for the rubric of a task, or how far it is."""
+    return _suggestions(request, editable_task(request, slug))
+
+
+@login_required
+@require_POST
+def rubric_suggest(request: HttpRequest, slug: str) -> HttpResponse:
+    """Ask a judge's model for criteria; nothing is written into the rubric."""
+    task, problem = editable_task(request, slug), ""
+    try:
+        suggesting.ask_for(task, by=request.user)
+    except actions.CannotJudge as error:
+        problem = str(error)
+    if request.headers.get("HX-Request"):
+        return _suggestions(request, task, problem)
+    if problem:
+        messages.error(request, problem)
+    return redirect("task-curate", slug=slug)
+
+
+def _suggestions(request: HttpRequest, task: Task, problem: str = "") -> HttpResponse:
+    judge = suggesting.judge_for_suggestions()
+    since = timezone.now() - timedelta(hours=SUGGESTIONS_FRESH_H)
+    row = task.suggestions.filter(created_at__gte=since).select_related("judge", "by").order_by("-created_at").first()
+    going = row is not None and not row.is_over
+    context = {
+        "task": task,
+        "judge": judge,
+        "row": row,
+        "going": going,
+        "problem": problem,
+        "unserved": going and not line.has_workers(),
+        "suggested": _suggested(task, row) if row is not None else [],
+    }
+    return render(request, "runs/_suggestions.html", context)
+
+
+def _suggested(task: Task, row: Suggestion) -> list[Suggested]:
+    """Return the suggestions of a row with what lint says of each beside the rubric that the draft has."""
+    try:
+        content = look_at(task).content
+        digest = content["reference_diff"]
+        paths = touched_paths(store.get(digest)) if digest else []
+    except (ValueError, store.ContentMissing) as error:
+        raise Http404 from error
+    have = {criterion["text"] for criterion in content["criteria"]}
+    remarks: dict[str, list[Remark]] = {}
+    named = [item | {"key": f"suggested {number}"} for number, item in enumerate(row.items)]
+    for remark in lint([*content["criteria"], *named], paths):
+        remarks.setdefault(remark.key, []).append(remark)
+    return [
+        Suggested(**item, remarks=remarks.get(f"suggested {number}", []), taken=item["text"] in have)
+        for number, item in enumerate(row.items)
+    ]

@@ -29,7 +29,8 @@ def changed(criteria: list[Criterion], asked: QueryDict, file: list[Criterion] |
     if op == "template":
         return _from_template(rows, asked.get("template", ""))
     if op == "add":
-        return [*rows, _new(rows, asked.get("text", ""))]
+        given = {name: value for name, value in _given(asked).items() if name != "text"}
+        return [*rows, _new(rows, asked.get("text", "")) | given]
     if op == "order":
         return _ordered(rows, asked.getlist("key"))
     at = _position(rows, asked.get("key", ""))

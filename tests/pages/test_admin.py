@@ -19,6 +19,7 @@ from runs.models import (
     LogChunk,
     Run,
     RunScore,
+    Suggestion,
     TestResult,
     Validation,
     Verdict,
@@ -72,6 +73,7 @@ def everything() -> None:
     RunScore.objects.create(run=run, rubric=rubric)
     Label.objects.create(user=make_user(), run=run, criterion=rubric.criteria.get(), answer="met")
     Calibration.objects.create(judge=judge, n=0)
+    Suggestion.objects.create(task=run.task, judge=judge, items=[{"text": "<script>"}])
     draft = CurationDraft.objects.create(task=run.task)
     DraftEdit.objects.create(draft=draft, revision=1, field="title", before_digest="0" * 64, after_digest="1" * 64)
     Review.objects.create(task=run.task, from_state="draft", to_state="review")

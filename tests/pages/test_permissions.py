@@ -234,6 +234,8 @@ EXPECTED: dict[str, Route] = {
     "curation-move": Route(CURATORS, of_task, "post", {"to": "review"}, least="curator"),
     "finding-mend": Route(CURATORS, of_finding, "post", least="curator"),
     "finding-waive": Route(CURATORS, of_finding, "post", {"reason": "fine"}, least="curator"),
+    "rubric-suggestions": Route("302 404 200 200 200", of_task, least="curator"),
+    "rubric-suggest": Route(CURATORS, of_task, "post", least="curator"),
     "rubric-file": Route("302 404 200 200 200", lambda world: {**of_task(world), "form": "json"}),
     "version-changes": Route("302 404 200 200 200", of_version),
     # runs
