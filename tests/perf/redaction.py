@@ -1,6 +1,6 @@
 """Measures redaction in megabytes a second, and readiness in a repository of 50,000 files.
 
-.venv/bin/python -m tests.perf.secrets
+.venv/bin/python -m tests.perf.redaction
 """
 
 from __future__ import annotations
