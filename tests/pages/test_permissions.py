@@ -200,6 +200,7 @@ EXPECTED: dict[str, Route] = {
     # tasks
     "task-list": Route(EVERYONE),
     "task-detail": Route(TEAM_ONLY, of_task),
+    "task-history": Route(TEAM_ONLY, of_task),
     "task-visibility": Route("404 404 302 302 302", of_task, "post", {"visibility": "public"}, least="member"),
     "task-reference-diff": Route(TEAM_ONLY, of_version),
     "task-hidden-test": Route(TEAM_ONLY, of_test),
