@@ -33,6 +33,8 @@ def as_dict(run: Run) -> dict[str, Any]:
         "fail_to_pass": {"passed": run.fail_to_pass_passed, "failed": run.fail_to_pass_failed},
         "pass_to_pass": {"passed": run.pass_to_pass_passed, "failed": run.pass_to_pass_failed},
         "rubric_score": rubric_score(run),
+        # Whether every judge that it comes from agrees with people; None when nobody has judged the run.
+        "rubric_calibrated": RunScore.objects.filter(run=run.pk).values_list("calibrated", flat=True).first(),
         "tokens": {"input": run.tokens_input, "cached": run.tokens_cached, "output": run.tokens_output},
         "cost_usd": None if run.cost_usd is None else float(run.cost_usd),
         # With some, the cost is a lower bound.

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Count, Sum
 
 from oneshot.management.base import BadInput, OneShotCommand
-from runs.judging import actions, calibration, pricing
+from runs.judging import actions, calibration, comparing, pricing
 from runs.judging.models import JudgeConfig
 
 
@@ -27,7 +27,7 @@ class Command(OneShotCommand):
                 judge = actions.judges_named([calibrate])[0]
             except actions.CannotJudge as error:
                 raise BadInput(str(error)) from error
-            found = calibration.calibrate(judge)
+            found = comparing.recalibrate(judge)
             self.say(f"{found.n} answers compared, {found.left_out} left out that one of both could not assess.")
         rows = JudgeConfig.objects.all() if all else JudgeConfig.objects.filter(enabled=True)
         documents = [_document(row) for row in rows.order_by("name", "created_at")]
