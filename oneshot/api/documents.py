@@ -154,7 +154,7 @@ class TestGiven(Given):
 
 
 class DraftGiven(Given):
-    seen: int = Field(ge=0, description="`revision` of the draft that the change was made from")
+    seen: int = Field(ge=0, le=2_000_000_000, description="`revision` of the draft that the change was made from")
     title: str | None = None
     instructions: str | None = None
     tags: list[str] | None = None
@@ -187,7 +187,7 @@ class WaiverGiven(Given):
 
 
 class ValidationGiven(Given):
-    version: int | None = Field(None, ge=1, description="Left out: the current one")
+    version: int | None = Field(None, ge=1, le=2_000_000_000, description="Left out: the current one")
     draft: bool = Field(False, description="Freeze the draft first, and validate that version")
 
 
@@ -329,7 +329,7 @@ class RescoreGiven(Given):
     runs: list[UUID] = Field([], max_length=200)
     task: str = Field("", max_length=120, description="Instead of runs: all graded runs of this task, at most 200")
     judge: str = Field("", max_length=100, description="Left out: the default judges")
-    rubric: int | None = Field(None, ge=1, description="Number of the rubric; left out: the newest")
+    rubric: int | None = Field(None, ge=1, le=2_000_000_000, description="Number of the rubric; left out: the newest")
     dry_run: bool = Field(False, description="Only say what it would ask and cost")
 
 

@@ -71,6 +71,8 @@ def _text(digest: str, most: int) -> tuple[str | None, int]:
 @transaction.atomic
 def change(draft: CurationDraft, given: DraftGiven, *, by: User) -> None:
     """Set the fields that are given. Raises ApiError for a value that one cannot have, and EditConflict."""
+    if given.seen > draft.revision:
+        raise invalid(f"The draft is at revision {draft.revision}; it has not been seen at {given.seen} yet.", "seen")
     for field in FIELDS:
         if field not in given.model_fields_set:
             continue
