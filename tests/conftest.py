@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -93,6 +94,30 @@ def browser_type_launch_args(browser_type_launch_args):
         "executable_path": chromium(),
         "args": ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"],
     }
+
+
+@pytest.fixture(scope="session")
+def empty_database(django_db_setup, django_db_blocker, tmp_path_factory):
+    """Return a SQLite file with an empty database that is up to date, for processes that tests start."""
+    from django.db import connection
+
+    folder = tmp_path_factory.mktemp("empty")
+    path = folder / "oneshot.sqlite3"
+    if connection.vendor == "sqlite":
+        # A copy of the tests' own: migrating takes longer than most of what is tested with it.
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute("VACUUM INTO %s", [str(path)])
+        return path
+    names = ("ONESHOT_", "DATABASE", "REDIS")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    subprocess.run(
+        [sys.executable, "-m", "oneshot", "migrate", "-v", "0"],
+        env={**env, "ONESHOT_DATA_DIR": str(folder)},
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    return path
 
 
 @pytest.fixture

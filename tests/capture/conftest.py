@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -37,14 +38,20 @@ def nobodys_configuration(monkeypatch, tmp_path):
     return home / ".gitconfig"
 
 
-@pytest.fixture
-def repository(tmp_path):
-    """A repository with one commit and an identity."""
-    made = Repository(tmp_path / "repo")
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory):
+    made = Repository(tmp_path_factory.mktemp("base") / "repo")
     made.git("config", "user.name", "Ann")
     made.git("config", "user.email", "ann@localhost")
     made.commit("start", **BASE)
-    return made
+    shutil.rmtree(made.path / ".git" / "hooks")
+    return made.path
+
+
+@pytest.fixture
+def repository(tmp_path, _made):
+    """A repository with one commit and an identity."""
+    return Repository(shutil.copytree(_made, tmp_path / "repo"))
 
 
 def private(path: Path) -> bool:

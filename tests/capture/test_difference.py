@@ -67,7 +67,7 @@ def make_way(top: Path, path: Path) -> None:
 
 
 @example(before=[("write", b"d/a.txt", b"x"), ("commit", b"", b"")], between=[("link", b"d", b"a.txt")])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=EDITS, between=EDITS)
 def test_start_and_diff_give_the_end(tmp_path, before, between):
     folder = tmp_path / "random"

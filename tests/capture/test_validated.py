@@ -20,19 +20,11 @@ START = {
 TEST = START["tests/test_adder.py"] + "\n    def test_sum(self):\n        self.assertEqual(add(1, 2), 3)\n"
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    """A database with nothing in it, made once: migrating takes longer than all that is tested here."""
-    made = Installation(tmp_path_factory.mktemp("empty"))
-    made.command("migrate", "-v", "0")
-    return made.database
-
-
 @pytest.fixture
-def installation(tmp_path, database):
+def installation(tmp_path, empty_database):
     installation = Installation(tmp_path)
     installation.data_dir.mkdir()
-    shutil.copy(database, installation.database)
+    shutil.copy(empty_database, installation.database)
     return installation
 
 
@@ -107,39 +99,59 @@ def test_a_large_base_is_kept_by_a_process_that_outlives_the_one_that_ended_it(i
 
 
 KILLED = """
-import django, os, signal, sys
+import django, json, os, signal, sys
 django.setup()
 from pathlib import Path
+from django.db import connections
 from tasks import capture
 from tasks.capture import drafting, keeping, lifecycle, snapshot
-from tasks.models import Capture
+from tasks.models import Capture, Task
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 
-row = capture.start(worktree=Path(sys.argv[1]), title="Killed")
-(Path(sys.argv[1]) / "adder.py").write_text("changed = True\\n")
-module, name = sys.argv[2].split(":")
-setattr({"lifecycle": lifecycle, "keeping": keeping, "snapshot": snapshot}[module], name, die)
-capture.end(row)
+def end_and_die(folder, module, name):
+    row = capture.start(worktree=folder, title=folder.name)
+    (folder / "adder.py").write_text("changed = True\\n")
+    setattr({"lifecycle": lifecycle, "keeping": keeping, "snapshot": snapshot}[module], name, die)
+    capture.end(row)
+
+told = []
+for folder, place in zip(map(Path, sys.argv[1::2]), sys.argv[2::2]):
+    # A child each, since loading everything takes longer than what is tested.
+    connections.close_all()
+    child = os.fork()
+    if not child:
+        end_and_die(folder, *place.split(":"))
+        os._exit(1)
+    killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    row = Capture.objects.get(title=folder.name)
+    before = row.status
+    ended = capture.finish(row)
+    tasks = Task.objects.filter(captures=row).count()
+    told.append([place, killed, before, ended.touched_files, tasks, bool(ended.version.snapshot_digest)])
+print(json.dumps(told))
 """
 PLACES = ["snapshot:keep", "lifecycle:store_draft", "keeping:complete"]
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_kill_in_the_middle_of_an_end_loses_nothing(installation, work, place):
-    environment = {**installation.environment, "DJANGO_SETTINGS_MODULE": "oneshot.settings"}
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(work.path), place],
-        env=environment,
+def test_a_kill_in_the_middle_of_an_end_loses_nothing(installation, work, tmp_path):
+    words = []
+    for number, place in enumerate(PLACES):
+        words += [str(shutil.copytree(work.path, tmp_path / f"work{number}")), place]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *words],
+        env={**installation.environment, "DJANGO_SETTINGS_MODULE": "oneshot.settings"},
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
-    assert killed.returncode == -9, killed.stderr
-    (row,) = installation.rows("SELECT slug, status FROM tasks_capture")
-    assert row["status"] == ("ended" if place == "keeping:complete" else "open")
-    ended = capture(installation, work, "finish", row["slug"])
-    assert ended["touched_files"] == ["adder.py"]
-    assert installation.rows("SELECT count(*) AS tasks FROM tasks_task") == [{"tasks": 1}]
-    assert installation.rows("SELECT snapshot_digest FROM tasks_taskversion")[0]["snapshot_digest"]
+    assert done.returncode == 0, done.stderr
+    for place, killed, before, touched, tasks, has_base in json.loads(done.stdout):
+        assert killed == -9, place
+        assert before == ("ended" if place == "keeping:complete" else "open"), place
+        assert touched == ["adder.py"]
+        assert tasks == 1
+        assert has_base, place
+    assert installation.rows("SELECT count(*) AS tasks FROM tasks_task") == [{"tasks": len(PLACES)}]

@@ -9,9 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +25,12 @@ def environment(data_dir: Path, home: Path, **more: str) -> dict[str, str]:
     return {**kept, "HOME": str(home), "ONESHOT_DATA_DIR": str(data_dir), **more}
 
 
-@cache
-def _template() -> Path:
-    """Return a data directory with an up-to-date database, made once in each test process."""
-    folder = Path(tempfile.mkdtemp(dir=os.environ["ONESHOT_DATA_DIR"], prefix="template-")) / "var"
-    subprocess.run(
-        [sys.executable, "-m", "oneshot", "capture", "status"],
-        env=environment(folder, folder.parent),
-        check=True,
-        capture_output=True,
-        cwd=folder.parent,
-    )
+def fresh_data_dir(parent: Path, database: Path) -> Path:
+    """Return a data directory of its own, with a copy of this database."""
+    folder = parent / "var"
+    folder.mkdir(mode=0o700)
+    shutil.copy(database, folder / "oneshot.sqlite3")
     return folder
-
-
-def fresh_data_dir(parent: Path) -> Path:
-    """Return a data directory of its own, with an empty database that is up to date."""
-    return Path(shutil.copytree(_template(), parent / "var"))
 
 
 def rows(data_dir: Path, query: str) -> list[dict[str, Any]]:

@@ -36,10 +36,10 @@ class Person:
 
 
 @pytest.fixture
-def person(tmp_path, git_repository):
+def person(tmp_path, git_repository, empty_database):
     home = tmp_path / "home"
     home.mkdir()
-    data_dir = fresh_data_dir(tmp_path)
+    data_dir = fresh_data_dir(tmp_path, empty_database)
     env = environment(
         data_dir,
         home,
