@@ -52,6 +52,7 @@ class Speaker:
             stderr=subprocess.PIPE,
         )
         self.lines: list[bytes] = []
+        self.greeting: dict[str, Any] = {}
         self._queue: queue.Queue[bytes] = queue.Queue()
         self._number = 0
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -11,7 +11,8 @@ import anyio
 import pytest
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
-from tasks.capture.mcp import front, tools
+from tasks.capture.client import Client
+from tasks.capture.mcp import calls, front, tools
 from tests.installation import wait_for
 from tests.mcp.speaking import SERVER, environment, rows, said
 
@@ -19,9 +20,8 @@ KEYS = {"ok", "task_slug", "start_commit", "started_at"}
 END_KEYS = {"ok", "task_dir", "diff_bytes", "touched_files", "clean_trace_path"}
 
 
-def test_the_originals_session_gets_the_originals_answers(speak, repository, data_dir):
-    client = speak()
-    hello = client.hello()["result"]
+def test_the_originals_session_gets_the_originals_answers(office):
+    client, repository, hello = office.client, office.repository, office.client.greeting
     assert hello["protocolVersion"] == "2024-11-05"
     assert hello["serverInfo"]["name"] == "oneshot"
     assert "repo.start_task.v1 BEFORE" in hello["instructions"]
@@ -50,7 +50,6 @@ def test_the_originals_session_gets_the_originals_answers(speak, repository, dat
     assert untitled["isError"]
     assert "'task_title' is a required property" in untitled["content"][0]["text"]
     assert client.ask("ping")["result"] == {}
-    assert client.hang_up() == 0
     assert all(json.loads(line)["jsonrpc"] == "2.0" for line in client.lines)
 
 
@@ -75,11 +74,9 @@ def test_arguments_that_do_not_fit_are_named(arguments, says):
         tools.checked(tools.START, arguments)
 
 
-def test_a_folder_without_git_is_not_ready_and_says_why(speak, tmp_path):
-    (tmp_path / "plain").mkdir()
-    client = speak(tmp_path / "plain")
-    client.hello()
-    answer = said(client.call(tools.START, {"task_title": "Demo"}))
+@pytest.mark.django_db
+def test_a_folder_without_git_is_not_ready_and_says_why(tmp_path):
+    answer = calls.DOING[tools.START](tmp_path, Client(), **tools.checked(tools.START, {"task_title": "Demo"}))
     assert answer["ok"] is False
     assert answer["code"] in ("NOT_READY", "BAD_REPOSITORY")
     assert answer["message"]
@@ -154,21 +151,17 @@ def test_an_early_answer_is_not_given_twice():
     ]
 
 
-def test_lines_that_are_no_messages_do_not_end_it(speak):
-    client = speak()
-    client.send(b"this is not JSON\n[1, 2]\n\n{}\n\xff\xfe\n")
-    client.hello()
-    assert len(client.ask("tools/list")["result"]["tools"]) == 4
-    assert client.hang_up() == 0
-
-
-def test_it_says_hello_within_a_second_and_that_it_is_at_work(speak):
+def test_it_says_hello_within_a_second(speak):
     begun = time.monotonic()
     client = speak()
     client.hello()
     client.ask("tools/list")
     # A second is what agents give a server. The figure on an idle machine is a tenth of that: tests/perf/mcp_start.py.
     assert time.monotonic() - begun < 1
+
+
+def test_it_says_that_it_is_at_work_to_those_who_asked(office):
+    client = office.client
     number = client.request("tools/call", {"name": tools.CHECK, "arguments": {}, "_meta": {"progressToken": "token"}})
     assert client.answer(number)["result"]["isError"] is False
     for line in client.lines:
@@ -177,14 +170,17 @@ def test_it_says_hello_within_a_second_and_that_it_is_at_work(speak):
             assert message["params"]["progressToken"] == "token"
 
 
-def test_a_client_that_hangs_up_in_a_call_leaves_an_open_capture(speak, data_dir):
+def test_a_client_that_talks_nonsense_and_hangs_up_in_a_call_leaves_an_open_capture(speak, data_dir):
     client = speak()
+    client.send(b"this is not JSON\n[1, 2]\n\n{}\n\xff\xfe\n")
     client.hello()
+    assert len(client.ask("tools/list")["result"]["tools"]) == 4
     client.request("tools/call", {"name": tools.START, "arguments": {"task_title": "Demo"}})
     assert client.hang_up() == 0
     (row,) = rows(data_dir, "SELECT status, start_commit FROM tasks_capture")
     assert row["status"] == "open"
     assert len(row["start_commit"]) == 40
+    assert all(json.loads(line)["jsonrpc"] == "2.0" for line in client.lines)
 
 
 def test_asked_to_stop_it_finishes_what_it_does(speak, data_dir):
@@ -196,28 +192,28 @@ def test_asked_to_stop_it_finishes_what_it_does(speak, data_dir):
     assert len(rows(data_dir, "SELECT id FROM tasks_capture WHERE status = 'open'")) <= 1
 
 
-def test_killed_in_a_call_it_leaves_nothing_half_done(speak, data_dir, repository):
-    client = speak()
+def test_killed_in_a_call_it_leaves_nothing_half_done(speak, office):
+    before = len(rows(office.data_dir, "SELECT id FROM tasks_task"))
+    client = speak(office.repository, office.data_dir)
     client.hello()
     client.call(tools.START, {"task_title": "First"})
-    (repository / "adder.py").write_text("changed\n")
+    (office.repository / "adder.py").write_text("changed\n")
     client.request("tools/call", {"name": tools.END, "arguments": {"summary": "done"}})
     client.process.kill()
     client.process.wait(10)
-    again = speak()
-    again.hello()
-    ended = said(again.call(tools.END, {"summary": "done"}))
+    ended = said(office.client.call(tools.END, {"summary": "done"}))
     assert ended["ok"] or ended["code"] == "NO_STATE"
-    assert len(rows(data_dir, "SELECT id FROM tasks_task")) <= 1
+    assert len(rows(office.data_dir, "SELECT id FROM tasks_task")) <= before + 1
 
 
 def test_threads_are_told_apart_by_what_agents_send(speak, data_dir):
+    # Both at once, so that the one loads while the other does.
     client = speak()
+    other = speak(CLAUDE_CODE_SESSION_ID="11111111-2222-4333-8444-555555555555")
     client.hello("codex-mcp-client", "2025-06-18")
+    other.hello("claude-code", "2025-11-25")
     meta = {"threadId": "01a1-thread", "x-codex-turn-metadata": {"thread_id": "other"}}
     assert said(client.call(tools.START, {"task_title": "Demo"}, meta))["ok"]
-    other = speak(CLAUDE_CODE_SESSION_ID="11111111-2222-4333-8444-555555555555")
-    other.hello("claude-code", "2025-11-25")
     assert said(other.call(tools.START, {"task_title": "Other"}))["ok"]
     found = {row["agent"]: row["thread_id"] for row in rows(data_dir, "SELECT agent, thread_id FROM tasks_capture")}
     assert found == {"codex": "01a1-thread", "claude_code": "11111111-2222-4333-8444-555555555555"}
@@ -252,21 +248,17 @@ def test_a_database_that_is_none_is_told_and_the_server_lives_on(speak, tmp_path
     assert client.ask("ping")["result"] == {}
 
 
-def test_the_log_says_what_was_called_and_keeps_no_words_of_the_user(speak, data_dir):
-    client = speak()
-    client.hello()
-    client.call(tools.START, {"task_title": "A very private title", "notes": "sk-proj-0123456789abcdefghij"})
-    client.hang_up()
-    log = (data_dir / "logs" / "mcp.log").read_text()
+def test_the_log_says_what_was_called_and_keeps_no_words_of_the_user(office):
+    office.client.call(tools.START, {"task_title": "A very private title", "notes": "sk-proj-0123456789abcdefghij"})
+    office.client.call(tools.END, {"summary": "a private title"})
+    log = (office.data_dir / "logs" / "mcp.log").read_text()
     assert "repo.start_task.v1 from lab: ok" in log
     assert "private title" not in log
     assert "sk-proj" not in log
 
 
-def test_neither_settings_nor_code_of_the_repository_are_taken_for_oneshots(speak, repository, data_dir):
-    (repository / ".env").write_text("DATABASE_URL=sqlite:////nowhere/at/all.sqlite3\nONESHOT_HOSTS=*\n")
-    (repository / "oneshot").mkdir()
-    (repository / "oneshot" / "__init__.py").write_text("raise SystemExit('code of the repository')\n")
-    client = speak()
-    client.hello()
-    assert said(client.call(tools.START, {"task_title": "Demo"}))["ok"]
+def test_neither_settings_nor_code_of_the_repository_are_taken_for_oneshots(office):
+    assert "nowhere" in (office.repository / ".env").read_text()
+    assert "code of the repository" in (office.repository / "oneshot" / "__init__.py").read_text()
+    assert said(office.client.call(tools.START, {"task_title": "Demo"}))["ok"]
+    assert said(office.client.call(tools.END, {"summary": "done"}))["ok"]
