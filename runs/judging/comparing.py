@@ -43,8 +43,9 @@ def pairs(judge: JudgeConfig) -> list[Pair]:
     """Return every item that people labelled blind and this judge answered, in the order of the labels."""
     blind = Label.objects.filter(blind=True)
     said: dict[tuple[UUID, int | None], list[str]] = defaultdict(list)
+    # By run as well as by criterion: each alone would find what nobody has labelled.
     answers = Verdict.objects.filter(judgement__judge=judge, judgement__run__in=blind.values("run"))
-    answers = answers.filter(criterion__isnull=False).order_by("pk")
+    answers = answers.filter(criterion__in=blind.values("criterion")).order_by("pk")
     for run, criterion, answer in answers.values_list("judgement__run", "criterion", "answer"):
         said[run, criterion].append(answer)
     people: dict[tuple[UUID, int], list[str]] = defaultdict(list)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from oneshot.accounts.models import Role, Team
-from runs.judging.comparing import pairs
+from runs.judging.comparing import Pair
 from runs.judging.models import Answer, JudgeConfig, Judgement, Label, Verdict
 from runs.judging.scoring import majority
 
@@ -57,9 +57,10 @@ def judge_to_check(user: Any) -> JudgeConfig | None:
     return None
 
 
-def next_item(user: Any, judge: JudgeConfig, skipped: Collection[Key] = ()) -> Key | None:
+def next_item(user: Any, judge: JudgeConfig, known: Iterable[Pair], skipped: Collection[Key] = ()) -> Key | None:
     """Return the run and criterion that this person labels next, or None when there is nothing left for them.
 
+    `known` is what people labelled already of what the judge answered (`comparing.pairs`).
     What waits for a second person comes first. Else it is of the task, and of the answer of the judge, that has the
     fewest labels so far.
     """
@@ -78,7 +79,7 @@ def next_item(user: Any, judge: JudgeConfig, skipped: Collection[Key] = ()) -> K
     waiting = [key for key, people in others.items() if key[0] in runs and key not in mine and _wants(key, people)]
     if waiting:
         return waiting[0]
-    return _fresh(pool, judge, mine, others)
+    return _fresh(pool, Counter(pair.judge for pair in known), mine, others)
 
 
 def is_double(key: Key) -> bool:
@@ -104,13 +105,12 @@ def _pool(judge: JudgeConfig, user: Any) -> list[_Judged]:
     return [_Judged(*row) for row in rows.values_list("pk", "run_id", "run__task_id")[:POOL]]
 
 
-def _fresh(pool: list[_Judged], judge: JudgeConfig, mine: set[Key], others: Counter[Key]) -> Key | None:
+def _fresh(pool: list[_Judged], of_answer: Counter[str], mine: set[Key], others: Counter[Key]) -> Key | None:
     """Return the best item that nobody has labelled, from the first judgements that have one."""
     task_of = {judged.run_id: judged.task_id for judged in pool}
     taken = {*mine, *others}
     of_task = Counter(task_of[run] for run, _ in taken if run in task_of)
     of_run = Counter(run for run, _ in taken)
-    of_answer = Counter(pair.judge for pair in pairs(judge))
     for part in _in_parts(_spread(pool, of_task, of_run)):
         found = []
         for key, answer in _answers(part).items():
@@ -148,7 +148,7 @@ def _answers(part: list[_Judged]) -> dict[Key, str]:
     return {key: str(majority(answers).answer) for key, answers in samples.items()}
 
 
-def _chance(*parts: object) -> int:
+def _chance(*parts: UUID | int | str) -> int:
     """Return a number that looks like chance and is the same for everybody."""
-    text = "\0".join(map(str, parts))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+    data = b"\0".join(part.bytes if isinstance(part, UUID) else str(part).encode() for part in parts)
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())

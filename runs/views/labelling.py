@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 from oneshot import diffs, store
 from oneshot.accounts.models import Role, Team
 from runs.judging import labels, sampling
-from runs.judging.comparing import DECIDED, pairs
+from runs.judging.comparing import DECIDED, Pair, pairs
 from runs.judging.models import Answer, JudgeConfig, Label
 from runs.models import Run, Status
 from runs.views import results
@@ -40,12 +40,13 @@ def label_next(request: HttpRequest) -> HttpResponse:
     """Show the next item that waits for this person, or the one that `?run=` and `?criterion=` name."""
     judge = _judge(request)
     named = request.GET.get("run") and request.GET.get("criterion")
+    known = pairs(judge) if judge else []
     found: tuple[Run, Criterion] | None = None
     if named:
         found = _item(request, request.GET["run"], request.GET["criterion"])
-    elif judge is not None and (key := sampling.next_item(request.user, judge, _skipped(request))):
+    elif judge is not None and (key := sampling.next_item(request.user, judge, known, _skipped(request))):
         found = _item(request, str(key[0]), str(key[1]))
-    context = _progress(request, judge) | {"judge": judge, "chosen": request.GET.get("judge", ""), "nav": "runs"}
+    context = _progress(request.user, known) | {"judge": judge, "chosen": request.GET.get("judge", ""), "nav": "runs"}
     if found is None:
         context |= {"skipped": len(_skipped(request)), "curates": sampling.teams_of(request.user).exists()}
         return render(request, "labelling/empty.html", context)
@@ -152,11 +153,13 @@ def _seconds(given: str) -> float | None:
     return None
 
 
-def _progress(request: HttpRequest, judge: JudgeConfig | None) -> dict[str, Any]:
+def _progress(user: Any, known: list[Pair]) -> dict[str, Any]:
     # Counted by what people said alone: a count that went by the judge would tell what it said.
-    done = sum(pair.people in DECIDED for pair in pairs(judge)) if judge else 0
-    mine = Label.objects.filter(user=request.user).count() if request.user.is_authenticated else 0
-    return {"done": done, "wanted": settings.JUDGE_LEAST_LABELS, "mine": mine}
+    return {
+        "done": sum(pair.people in DECIDED for pair in known),
+        "wanted": settings.JUDGE_LEAST_LABELS,
+        "mine": Label.objects.filter(user=user).count(),
+    }
 
 
 def _item_context(request: HttpRequest, run: Run, criterion: Criterion) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from oneshot.accounts.models import Team, User
-from runs.judging import labels, sampling
+from runs.judging import comparing, labels, sampling
 from runs.judging.models import JudgeConfig, Verdict
 from runs.models import Run
 from tasks.models import Criterion
@@ -34,10 +34,14 @@ def judge() -> JudgeConfig:
     return add_judge()
 
 
+def next_item(user: User, judge: JudgeConfig) -> sampling.Key | None:
+    return sampling.next_item(user, judge, comparing.pairs(judge))
+
+
 def label_all(user: User, judge: JudgeConfig, most: int = 1000) -> list[sampling.Key]:
     """Answer "met" to what comes until nothing does; return the items."""
     found: list[sampling.Key] = []
-    while len(found) < most and (key := sampling.next_item(user, judge)):
+    while len(found) < most and (key := next_item(user, judge)):
         run, criterion = Run.objects.get(pk=key[0]), Criterion.objects.get(pk=key[1])
         labels.give(user=user, run=run, criterion=criterion, answer="met", seconds=None)
         found.append(key)
@@ -77,26 +81,26 @@ def test_a_third_person_is_asked_nothing_more(team, judge, people) -> None:
     label_all(people[1], judge)
     third = make_user("lena")
     team.memberships.create(user=third, role="curator")
-    assert sampling.next_item(third, judge) is None
+    assert next_item(third, judge) is None
 
 
 def test_a_label_given_with_open_eyes_leaves_the_item_to_others(team, judge, people) -> None:
     run = judged(make_task(team=team), judge, "m")
     criterion = Criterion.objects.get()
     labels.give(user=people[0], run=run, criterion=criterion, answer="met", blind=False, seconds=None)
-    assert sampling.next_item(people[0], judge) is None
-    assert sampling.next_item(people[1], judge) == (run.pk, criterion.pk)
+    assert next_item(people[0], judge) is None
+    assert next_item(people[1], judge) == (run.pk, criterion.pk)
 
 
 def test_everybody_meets_the_items_in_the_same_order(team, judge, people) -> None:
     for _ in range(5):
         judged(make_task(team=team), judge, "mn")
-    assert sampling.next_item(people[0], judge) == sampling.next_item(people[1], judge)
+    assert next_item(people[0], judge) == next_item(people[1], judge)
 
 
 def test_runs_of_other_teams_never_come(team, judge, people) -> None:
     judged(make_task(team=make_team()), judge, "m")
-    assert sampling.next_item(people[0], judge) is None
+    assert next_item(people[0], judge) is None
     assert sampling.judge_to_check(people[0]) is None
 
 
