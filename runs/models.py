@@ -127,6 +127,14 @@ class Validation(models.Model):
     sandbox = models.CharField(max_length=20)
     attempts = models.PositiveIntegerField(default=3, help_text="How often nop, and how often oracle.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
+    continues = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.RESTRICT,
+        related_name="continued_by",
+        help_text="Whose runs count too, when one check was tried again; empty for a whole validation.",
+    )
     error = models.TextField(blank=True, help_text="Why it could not conclude; empty when it did.")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)

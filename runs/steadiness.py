@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 ORDER_SEED = 1
 NEEDS_ORDER = "depends on the order of the tests: fails with the reference in another one"
+BY_HAND = "quarantined by"
 # Frameworks whose tests can be put into another order from outside.
 ORDERED = ("pytest",)
 # So many failures of a test with the reference block publishing; one may be the machine's.
@@ -27,7 +28,7 @@ OK, WARNING, FAILED = "ok", "warning", "failed"
 MOST_NAMED = 5
 
 
-def add_run_in_another_order(validation: Validation, *, by: Any = None) -> Run | None:
+def add_run_in_another_order(validation: Validation, *, seed: int = ORDER_SEED, by: Any = None) -> Run | None:
     """Give a validation one more run of the oracle, whose tests are shuffled. None where tests cannot be."""
     version = validation.task_version
     if version.effective_environment().get("test_framework", "pytest") not in ORDERED:
@@ -39,7 +40,7 @@ def add_run_in_another_order(validation: Validation, *, by: Any = None) -> Run |
         by=by,
         purpose=Run.Purpose.VALIDATION,
         validation=validation,
-        limits={"test_order_seed": ORDER_SEED},
+        limits={"test_order_seed": seed},
     )
 
 
@@ -48,24 +49,28 @@ def is_in_another_order(run: Run) -> bool:
     return run.limits.get("test_order_seed") is not None
 
 
-def tests_that_need_their_order(run: Run | None, tests: Iterable[str]) -> list[str]:
-    """Return those of `tests`, which pass in their own order, that the run in another order did not pass."""
-    if run is None:
-        return []
-    passed = TestResult.objects.filter(run=run, verdict=TestResult.Verdict.PASSED).values_list("test_id", flat=True)
-    return sorted(set(tests) - set(passed))
+def tests_that_need_their_order(runs: Iterable[Run], tests: Iterable[str]) -> list[str]:
+    """Return those of `tests`, which pass in their own order, that some run in another order did not pass."""
+    counted, moved = set(tests), set()
+    for run in runs:
+        passed = TestResult.objects.filter(run=run, verdict=TestResult.Verdict.PASSED).values_list("test_id", flat=True)
+        moved |= counted - set(passed)
+    return sorted(moved)
 
 
-def order_check(version: TaskVersion, run: Run | None, moved: list[str]) -> dict[str, Any]:
+def order_check(version: TaskVersion, runs: Sequence[Run], moved: list[str]) -> dict[str, Any]:
     """Return the row about the order of the tests."""
     name = "Another order"
-    if run is None:
+    spent = sum(run.seconds for run in runs if run.seconds is not None)
+    seconds = round(spent, 3) if spent else None
+    if not runs:
         framework = version.effective_environment().get("test_framework", "pytest")
         return _row(name, OK, f"Tests of {framework} cannot be put into another order, so this was not tried")
     if not moved:
-        return _row(name, OK, "With the tests shuffled, the same ones pass", run.seconds)
+        times = f" {len(runs)} times" if len(runs) > 1 else ""
+        return _row(name, OK, f"With the tests shuffled{times}, the same ones pass", seconds)
     named = ", ".join(moved[:MOST_NAMED]) + (f" and {len(moved) - MOST_NAMED} more" if len(moved) > MOST_NAMED else "")
-    return _row(name, WARNING, f"{len(moved)} left out, since they need their order: {named}", run.seconds)
+    return _row(name, WARNING, f"{len(moved)} left out, since they need their order: {named}", seconds)
 
 
 def network_check(runs: Iterable[Run]) -> dict[str, Any]:
@@ -89,6 +94,17 @@ def instructions_check(version: TaskVersion) -> dict[str, Any]:
 
 def _row(name: str, status: str, evidence: str, seconds: float | None = None) -> dict[str, Any]:
     return {"name": name, "status": status, "evidence": evidence, "seconds": seconds}
+
+
+def quarantined_by_hand(version: TaskVersion) -> dict[str, str]:
+    """Return {test id: reason} of what a maintainer has taken out: no validation brings it back."""
+    try:
+        excluded = version.expectations()["excluded"]
+    except store.ContentMissing as error:
+        # Validating again is what mends a lost list, so its loss must not stop that.
+        logger.warning("What was quarantined in %s is not known any more: %s", version, error)
+        return {}
+    return {row["id"]: row["reason"] for row in excluded if row["reason"].startswith(BY_HAND)}
 
 
 # Over all later runs
@@ -159,7 +175,7 @@ def quarantine(version: TaskVersion, test_id: str, *, by: Any, reason: str) -> N
         reason=version.validation_reason,
         fail_to_pass=fail_to_pass,
         pass_to_pass=[test for test in lists["pass_to_pass"] if test != test_id],
-        excluded=[*lists["excluded"], {"id": test_id, "reason": f"quarantined by {by}: {reason.strip()}"}],
+        excluded=[*lists["excluded"], {"id": test_id, "reason": f"{BY_HAND} {by}: {reason.strip()}"}],
         checks=lists["checks"],
     )
     Finding.objects.filter(task=version.task_id, fingerprint=_fingerprint(test_id), status=Finding.Status.OPEN).update(

@@ -148,6 +148,9 @@ def remove_orphaned_traces() -> int:
 
 def complete_ends() -> int:
     """Finish what a process did not live to do after it had ended a run: settle the log, tell the listeners."""
+    # Imported late: it imports what creates runs, which imports this.
+    from runs.validation import conclude
+
     count = 0
     left = LogChunk.objects.filter(run__status__in=ENDED).values("run")
     long_over = timezone.now() - timedelta(seconds=IN_FLIGHT_S)
@@ -158,11 +161,11 @@ def complete_ends() -> int:
     open_validations = Validation.objects.filter(status=Validation.Status.RUNNING)
     for validation in open_validations:
         runs = validation.runs.all()
-        if (
-            runs
-            and all(run.is_over for run in runs)
-            and all((run.finished_at or long_over) <= long_over for run in runs)
-        ):
+        if not all(run.is_over and (run.finished_at or long_over) <= long_over for run in runs):
+            continue
+        if runs:
             announce_end(runs[0])
             count += 1
+        elif validation.continues_id and validation.created_at < long_over:
+            count += conclude(validation)
     return count

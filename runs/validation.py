@@ -16,7 +16,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from runs import actions, steadiness
+from runs import actions, repeating, steadiness
 from runs.errors import Fault, InfraError, TaskError
 from runs.models import AgentConfig, Run, Status, TestResult, Validation
 from tasks.models import TaskVersion
@@ -82,13 +82,17 @@ def conclude(validation: Validation) -> bool:
     When a run could not be graded for a reason that is not the task's, the validation has failed and the version is
     what it was before.
     """
-    runs = list(validation.runs.select_related("agent", "image").order_by("agent__kind", "attempt"))
-    if validation.status != Validation.Status.RUNNING or not all(run.is_over for run in runs):
+    own = list(validation.runs.select_related("agent", "image").order_by("agent__kind", "attempt"))
+    if validation.status != Validation.Status.RUNNING or not all(run.is_over for run in own):
         return False
     version = validation.task_version
+    earlier = repeating.earlier_runs(validation)
+    runs = [*earlier, *own]
     ungraded = [run for run in runs if run.status != Status.FINISHED]
     if ungraded or not runs:
         return _end_undecided(validation, ungraded)
+    if obstacle := repeating.obstacle(validation, earlier, own):
+        return _fail(validation, obstacle)
     found = _derive(validation, runs)
     try:
         found.checks = [*_image_checks(version, runs, found), *found.checks]
@@ -184,13 +188,14 @@ Seen = dict[str, list[str]]
 def _derive(validation: Validation, runs: list[Run]) -> Found:
     before = [run for run in runs if run.agent.kind == "nop"]
     after = [run for run in runs if run.agent.kind == "oracle" and not steadiness.is_in_another_order(run)]
-    shuffled = next((run for run in runs if steadiness.is_in_another_order(run)), None)
+    shuffled = [run for run in runs if steadiness.is_in_another_order(run)]
+    by_hand = steadiness.quarantined_by_hand(validation.task_version)
     seen_before, seen_after, messages = _verdicts(validation, before, after)
     found = Found()
     for test_id in sorted(seen_before.keys() | seen_after.keys()):
         if _is_no_test(test_id, seen_before[test_id], seen_after[test_id]):
             continue
-        reason = _place(seen_before[test_id], seen_after[test_id])
+        reason = by_hand.get(test_id) or _place(seen_before[test_id], seen_after[test_id])
         if reason == "fail_to_pass":
             found.fail_to_pass.append(test_id)
         elif reason == "pass_to_pass":

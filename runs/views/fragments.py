@@ -18,7 +18,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from oneshot import store
 from oneshot.accounts.models import User
 from oneshot.intervals import wilson
-from runs import actions, queue, validation
+from runs import actions, queue, repeating, validation
 from runs.errors import AgentError, Fault
 from runs.forms import StartForm
 from runs.models import WORKING, AgentConfig, Outcome, Run, RunQuerySet, Status, Validation
@@ -148,7 +148,9 @@ def _validation_context(request: HttpRequest, task: Task, version: TaskVersion) 
     }
     if context["answers"]:
         try:
-            context["found"] = version.expectations()
+            context["found"] = found = version.expectations()
+            for check in found["checks"]:
+                check["again"] = repeating.what_repeats(check["name"])
         except store.ContentMissing as error:
             context["lost"] = str(error)
     return context
@@ -157,14 +159,20 @@ def _validation_context(request: HttpRequest, task: Task, version: TaskVersion) 
 @login_required
 @require_POST
 def run_validate(request: HttpRequest, slug: str) -> HttpResponse:
-    """Start a validation of a version: nop and oracle, three times each."""
+    """Start a validation of a version: nop and oracle, three times each; with `again`, of one of its checks."""
     task = get_object_or_404(Task.objects.editable_by(request.user).select_related("team"), slug=slug)
     from_draft = bool(request.POST.get("draft"))
     version = freeze(task, by=cast(User, request.user)) if from_draft else _version(task, request)
     problem = ""
     try:
-        started = validation.start_validation(version, by=request.user)
+        again = request.POST.get("again", "")
+        if again:
+            started = repeating.repeat(version, again, by=request.user)
+        else:
+            started = validation.start_validation(version, by=request.user)
         actions.submit(started.runs.all())
+        if not started.runs.exists():
+            repeating.submit_conclusion(started)
     except Fault as fault:
         problem = str(fault)
     if not request.headers.get("HX-Request"):

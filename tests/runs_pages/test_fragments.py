@@ -144,6 +144,28 @@ def test_a_valid_version_shows_its_checks_and_lists(owners: Client, task: Task) 
     assert "Validate again" in words
 
 
+def test_each_check_has_a_button_that_tries_it_again(owners: Client, outsiders: Client, task: Task) -> None:
+    Task.objects.filter(pk=task.pk).update(visibility=Visibility.PUBLIC)
+    version = task.current_version
+    assert 'name="again"' not in validation(owners)  # nothing to continue
+    whole = Validation.objects.create(task_version=version, sandbox="local", status="done")
+    make_run(
+        version=version, agent=make_agent(kind="nop"), purpose="validation", validation=whole, outcome="unresolved"
+    )
+    assert 'name="again" value="look" aria-label="Try again: Snapshot"' in validation(owners)
+    assert 'name="again"' not in validation(outsiders)
+
+    page = owners.post("/runs/validation/adder/start/", {"again": "nop"}, headers={"HX-Request": "true"})
+    assert "0 of 3 runs have ended" in page.content.decode()
+    assert version.validations.first().continues == whole
+    Validation.objects.exclude(pk=whole.pk).delete()
+    page = owners.post("/runs/validation/adder/start/", {"again": "look"}, headers={"HX-Request": "true"})
+    assert "looking at the image again" in page.content.decode()
+    Validation.objects.exclude(pk=whole.pk).delete()
+    page = owners.post("/runs/validation/adder/start/", {"again": "x"}, headers={"HX-Request": "true"})
+    assert "There is no check" in page.content.decode()
+
+
 def test_strangers_see_what_validation_came_to_and_no_test(outsiders: Client, task: Task) -> None:
     Task.objects.filter(pk=task.pk).update(visibility=Visibility.PUBLIC)
     words = text(validation(outsiders))
