@@ -23,13 +23,29 @@ from tasks.models import Task
 from tests.judging.builders import add_rubric
 add_rubric(Task.objects.get(slug="log-summary"), {"key": "adds"})
 """
+ASK = """
+import django
+django.setup()
+from runs.judging import suggesting
+from tasks.models import Task
+suggesting.ask_for(Task.objects.get(slug="log-summary"))
+"""
+
+
+def run_code(installation: Installation, code: str) -> None:
+    settings = {"DJANGO_SETTINGS_MODULE": "oneshot.settings", "PYTHONPATH": str(ROOT)}
+    environment = {**installation.environment, **settings}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
 
 
 def add_rubric(installation: Installation) -> None:
     """Give the demo's task a rubric of one criterion."""
-    settings = {"DJANGO_SETTINGS_MODULE": "oneshot.settings", "PYTHONPATH": str(ROOT)}
-    environment = {**installation.environment, **settings}
-    subprocess.run([sys.executable, "-c", ADD_RUBRIC], env=environment, check=True, timeout=60)
+    run_code(installation, ADD_RUBRIC)
+
+
+def ask_for_suggestions(installation: Installation) -> None:
+    """Press the desk's button."""
+    run_code(installation, ASK)
 
 
 def add_judge(installation: Installation, url: str) -> None:
@@ -59,6 +75,13 @@ def test_a_worker_judges_a_run_that_has_ended(tmp_path: Path) -> None:
             assert score["score"] == 1.0
             [judgement] = installation.rows("SELECT * FROM runs_judgement")
             assert (judgement["status"], judgement["tries"]) == ("done", 1)
+            ask_for_suggestions(installation)
+            rows = wait_for(
+                lambda: installation.rows("SELECT * FROM runs_suggestion WHERE status NOT IN ('queued', 'running')"),
+                "the end of the suggestions",
+            )
+            # The script knows only verdicts: it was asked, by a worker that has the key, and its answer was read.
+            assert "no list called criteria" in rows[0]["error"]
             os.kill(judge, signal.SIGKILL)
             wait_for(lambda: installation.processes("--queues judge") not in ([], [judge]), "its return")
             assert {asked.authorization for asked in server.requests} == {f"Bearer {KEY}"}
