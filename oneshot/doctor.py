@@ -52,6 +52,7 @@ def examine() -> Iterator[Finding]:
         _extra_ca,
         _gateway,
         _gateway_ca,
+        _api,
     ]
     for check in checks:
         finding = check()
@@ -222,3 +223,18 @@ def _gateway_ca() -> Finding | None:
     if key.exists() and key.stat().st_mode & 0o077:
         return Finding("Gateway's CA", "bad", f"others can read its key {key}", f"chmod 600 {key}")
     return Finding("Gateway's CA", "ok", f"{path}; clients trust it by CODEX_CA_CERTIFICATE or NODE_EXTRA_CA_CERTS")
+
+
+def _api() -> Finding | None:
+    """Say how many tokens open the API; nothing while the database is not ready for the question."""
+    from django.db.models import Q
+    from django.utils import timezone
+
+    from oneshot.accounts.models import ApiToken
+
+    live = ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None)
+    try:
+        count = live.count()
+    except DatabaseError:
+        return None
+    return Finding("API", "ok", f"at /api/v1/docs; {count} token{'' if count == 1 else 's'} can use it")

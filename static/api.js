@@ -1,5 +1,13 @@
-// Shows the OpenAPI document as pages of requests that can be tried. No cookie goes with them: a token opens the API.
+// Shows the OpenAPI document as requests that can be tried. No cookie goes with them: a token opens the API.
 "use strict";
+
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+function followTheme() {
+  const chosen = document.documentElement.dataset.theme;
+  document.documentElement.classList.toggle("dark-mode", chosen ? chosen === "dark" : dark.matches);
+}
+dark.addEventListener("change", followTheme);
+followTheme();
 
 window.ui = window.SwaggerUIBundle({
   dom_id: "#api",

@@ -24,6 +24,20 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", str_max_length=200)
 
 
+class Refusal(BaseModel):
+    code: str
+    message: str
+    field: str | None = Field(None, description="Which field is at fault, where one is")
+    mine: Any = Field(None, description="Of a conflict: what was sent")
+    theirs: Any = Field(None, description="Of a conflict: what is there now")
+
+
+class Refused(BaseModel):
+    """The one shape of everything that is refused."""
+
+    error: Refusal
+
+
 # ── people ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -154,7 +168,9 @@ class TestGiven(Given):
 
 
 class DraftGiven(Given):
-    seen: int = Field(ge=0, le=2_000_000_000, description="`revision` of the draft that the change was made from")
+    seen: int = Field(
+        ge=0, le=2_000_000_000, examples=[0], description="`revision` of the draft that the change was made from"
+    )
     title: str | None = None
     instructions: str | None = None
     tags: list[str] | None = None

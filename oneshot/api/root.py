@@ -12,6 +12,7 @@ from ninja import NinjaAPI
 
 from oneshot.api import errors, rescoring, runs, sessions, tasks
 from oneshot.api.bodies import StrictParser
+from oneshot.api.documents import Refused
 from oneshot.api.tokens import Bearer
 
 ABOUT = """What the pages do, for programs: the same rules, the same words when something is refused.
@@ -47,9 +48,18 @@ def _resolver() -> URLResolver:
     return URLResolver(RegexPattern(r"^/"), build().urls[0])
 
 
+@cache
 def description(prefix: str) -> dict[str, Any]:
     """Return the OpenAPI document, with addresses below `prefix`."""
-    return build().get_openapi_schema(path_prefix=prefix)
+    document = build().get_openapi_schema(path_prefix=prefix)
+    reference = "#/components/schemas/{model}"
+    shapes = Refused.model_json_schema(ref_template=reference)
+    document["components"]["schemas"] |= shapes.pop("$defs") | {"Refused": shapes}
+    content = {"application/json": {"schema": {"$ref": reference.format(model="Refused")}}}
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            operation["responses"]["default"] = {"description": "Refused", "content": content}
+    return document
 
 
 def answer(request: HttpRequest, path: str) -> HttpResponse:

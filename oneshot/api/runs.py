@@ -63,10 +63,10 @@ def _row(run: Run, score: float | None) -> dict[str, Any]:
     }
 
 
-@router.get("/runs/{uuid:pk}", response=d.Run, summary="Read a run")
-def run_detail(request: Request, pk: UUID) -> dict[str, Any]:
+@router.get("/runs/{uuid:id}", response=d.Run, summary="Read a run")
+def run_detail(request: Request, id: UUID) -> dict[str, Any]:
     """Return a run as it is now."""
-    return summary.as_dict(visible_run(request, pk))
+    return summary.as_dict(visible_run(request, id))
 
 
 @router.post("/runs", response={201: d.RunList}, summary="Start runs")
@@ -124,9 +124,9 @@ def _first_of(form: StartForm) -> ApiError:
     return invalid(str(errors[0]), field)
 
 
-@router.post("/runs/{uuid:pk}/cancel", response=d.Run, summary="Cancel a run")
-def run_cancel(request: Request, pk: UUID) -> dict[str, Any]:
+@router.post("/runs/{uuid:id}/cancel", response=d.Run, summary="Cancel a run")
+def run_cancel(request: Request, id: UUID) -> dict[str, Any]:
     """Cancel a run: at once when it waits, within seconds when it works. One that has ended stays as it is."""
-    run = editable_run(request, pk)
+    run = editable_run(request, id)
     actions.cancel(run, by=request.user)
-    return summary.as_dict(visible_run(request, pk))
+    return summary.as_dict(visible_run(request, id))

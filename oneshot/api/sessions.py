@@ -52,10 +52,10 @@ def _row(session: Session) -> dict[str, Any]:
     }
 
 
-@router.get("/sessions/{uuid:pk}", response=d.SessionDetail, summary="Read a session")
-def session_detail(request: Request, pk: UUID) -> dict[str, Any]:
+@router.get("/sessions/{uuid:id}", response=d.SessionDetail, summary="Read a session")
+def session_detail(request: Request, id: UUID) -> dict[str, Any]:
     """Return what is known of a session as a whole; its steps are in its exports."""
-    session = visible_session(request, pk)
+    session = visible_session(request, id)
     return _row(session) | {
         "team": session.team.slug,
         "thread_id": session.thread_id,
@@ -64,11 +64,11 @@ def session_detail(request: Request, pk: UUID) -> dict[str, Any]:
         "tokens_reasoning": session.tokens_reasoning,
         "model_seconds": session.model_seconds,
         "gaps": session.gaps,
-        "exports": {name: site_url(f"{PREFIX}sessions/{pk}/exports/{name}") for name in FORMATS},
+        "exports": {name: site_url(f"{PREFIX}sessions/{id}/exports/{name}") for name in FORMATS},
     }
 
 
-@router.get("/sessions/{uuid:pk}/exports/{name}", summary="Export a session")
-def session_file(request: Request, pk: UUID, name: str) -> HttpResponseBase:
+@router.get("/sessions/{uuid:id}/exports/{name}", summary="Export a session")
+def session_file(request: Request, id: UUID, name: str) -> HttpResponseBase:
     """Send a session as `atif.json`, `otlp.json` or `steps.jsonl`, as it is made."""
-    return session_export(request, pk, name)
+    return session_export(request, id, name)

@@ -89,11 +89,11 @@ def of_task(world: World) -> dict[str, Any]:
 
 
 def of_run(world: World) -> dict[str, Any]:
-    return {"pk": world.run.pk}
+    return {"id": world.run.pk}
 
 
 def of_session(world: World) -> dict[str, Any]:
-    return {"pk": world.session.pk}
+    return {"id": world.session.pk}
 
 
 def a_try(world: World) -> dict[str, Any]:
@@ -113,15 +113,15 @@ EXPECTED: dict[str, Route] = {
     ),
     "post /tasks/{slug}/validations": Route(201, "curator", of_task),
     "get /runs": Route(least=""),
-    "get /runs/{pk}": Route(place=of_run),
+    "get /runs/{id}": Route(place=of_run),
     "post /runs": Route(201, "maintainer", data=a_try),
-    "post /runs/{pk}/cancel": Route(200, "maintainer", of_run),
+    "post /runs/{id}/cancel": Route(200, "maintainer", of_run),
     "post /rescore": Route(
         200, "maintainer", data=lambda world: {"runs": [str(world.run.pk)], "dry_run": True, "judge": "scripted"}
     ),
     "get /sessions": Route(least=""),
-    "get /sessions/{pk}": Route(place=of_session),
-    "get /sessions/{pk}/exports/{name}": Route(place=lambda world: {**of_session(world), "name": "steps.jsonl"}),
+    "get /sessions/{id}": Route(place=of_session),
+    "get /sessions/{id}/exports/{name}": Route(place=lambda world: {**of_session(world), "name": "steps.jsonl"}),
 }
 
 
@@ -156,11 +156,11 @@ def test_what_is_there_and_forbidden_looks_like_what_is_not_there(name: str, wor
     route = EXPECTED[name]
     data = route.data(world) if route.data else None
     forbidden = ask(method, path.format(**route.place(world)), world.tokens["outsider"], data)
-    missing = {"slug": "no-such-task", "pk": "00000000-0000-7000-8000-000000000000", "fingerprint": "f", "name": "x"}
+    missing = {"slug": "no-such-task", "id": "00000000-0000-7000-8000-000000000000", "fingerprint": "f", "name": "x"}
     elsewhere = data and {
         **data,
         **({"task": "no-such-task"} if "task" in data else {}),
-        **({"runs": [missing["pk"]]} if "runs" in data else {}),
+        **({"runs": [missing["id"]]} if "runs" in data else {}),
     }
     absent = ask(method, path.format(**missing), world.tokens["outsider"], elsewhere)
     assert (forbidden.status_code, forbidden.content) == (absent.status_code, absent.content) == (404, absent.content)
