@@ -64,12 +64,11 @@ def files_of(home):
 
 
 @pytest.mark.codex
-@pytest.mark.parametrize(("model", "call"), [("scripted-1", mcp), ("gpt-6.1-sol", mcp_in_code)])
-def test_codex_records_a_task_from_start_to_end(person, model, call):
+def test_codex_records_a_task_when_the_model_writes_code_to_call_tools(person):
     log_in(person, {"auth_mode": "apikey", "OPENAI_API_KEY": "sk-test-0123456789abcdef"})
-    with scripted_responses(work(call)) as service, passing({"/openai/v1": service.url}) as gateway:
+    with scripted_responses(work(mcp_in_code)) as service, passing({"/openai/v1": service.url}) as gateway:
         person.env["ONESHOT_GATEWAY_PORT"] = str(gateway.port)
-        done = person.run("codex", *QUIET, "exec", BYPASS, "-m", model, "--json", "Mend add.")
+        done = person.run("codex", *QUIET, "exec", BYPASS, "-m", "gpt-6.1-sol", "--json", "Mend add.")
         assert all(path.startswith("/openai/v1/") for path in gateway.seen)
         assert len([path for path in gateway.seen if path.endswith("/responses")]) >= 4
     assert "oneshot:" not in done.stderr
@@ -126,32 +125,6 @@ def test_what_asks_no_model_is_left_alone(person):
     assert done.stdout.startswith("codex-cli ")
     assert done.stderr == ""
     assert "oneshot" not in person.run("codex", "mcp", "list").stdout
-
-
-@pytest.mark.claude
-def test_claude_records_a_task_from_start_to_end(person):
-    steps = [
-        anthropic.Step(items=[anthropic.tool("repo_start_task_v1", task_title="Mend add", notes="add subtracts")]),
-        anthropic.Step(items=[anthropic.bash(EDIT)]),
-        anthropic.Step(items=[anthropic.tool("repo_end_task_v1", summary="It adds now.")]),
-        anthropic.Step(items=[anthropic.say("Mended.")]),
-    ]
-    person.env |= {"ANTHROPIC_API_KEY": "x", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
-    with anthropic.scripted_messages(steps) as service, passing({"/anthropic": service.url}) as gateway:
-        person.env["ONESHOT_GATEWAY_PORT"] = str(gateway.port)
-        # Without a blanket permission: the task tools alone, and what the person allows, may be called.
-        options = ["--output-format", "stream-json", "--verbose", "--allowedTools", "Bash"]
-        done = person.run("claude", "-p", "Mend add.", *options, "--model", "claude-sonnet-4-5")
-        assert gateway.seen
-        assert all(path.startswith("/anthropic") for path in gateway.seen)
-    assert "oneshot:" not in done.stderr
-    (row,) = rows(person.data_dir, "SELECT * FROM tasks_capture")
-    assert (row["status"], row["agent"], row["title"]) == ("ended", "claude_code", "Mend add"), done.stdout
-    session = json.loads(done.stdout.splitlines()[0])["session_id"]
-    assert row["thread_id"] == session
-    assert "return a + b" in (person.repository / "adder.py").read_text()
-    assert not (person.repository / ".mcp.json").exists()
-    assert "oneshot" not in (person.home / ".claude.json").read_text().replace(str(person.repository), "")
 
 
 @pytest.mark.claude

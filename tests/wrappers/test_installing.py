@@ -4,9 +4,12 @@ import json
 import os
 import stat
 import tomllib
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 
+from oneshot import places
 from tasks.capture import installing
 from tasks.capture.stanza import Stanza
 
@@ -217,16 +220,18 @@ def test_a_change_by_another_program_at_the_same_time_is_not_overwritten(records
     assert path.read_text() == '{"numStartups": 8}'
 
 
-def test_a_project_has_files_of_its_own(person):
-    for agent, name in (("codex", ".codex/config.toml"), ("claude", ".mcp.json")):
-        below = person.repository / "deep" / "er"
-        below.mkdir(parents=True, exist_ok=True)
-        person.run("capture", "install", agent, "--project", cwd=below)
-        document = parsed(person.repository / name)
-        entry = document["mcp_servers" if agent == "codex" else "mcpServers"]["oneshot"]
-        assert entry["env"]["ONESHOT_DATA_DIR"] == str(person.data_dir)
-        person.run("capture", "uninstall", agent, "--project", cwd=below)
-        assert not (person.repository / name).exists()
+@pytest.mark.parametrize(("agent", "name"), [("codex", ".codex/config.toml"), ("claude", ".mcp.json")])
+def test_a_project_has_files_of_its_own(git_repository, monkeypatch, settings, tmp_path, agent, name):
+    repository = git_repository({"a.py": "a\n"})
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(places, "_started_in", repository / "deep" / "er")
+    settings.DATA_DIR = tmp_path / "data"
+    call_command("capture", "install", agent, "--project", stdout=StringIO(), stderr=StringIO())
+    document = parsed(repository / name)
+    entry = document["mcp_servers" if agent == "codex" else "mcpServers"]["oneshot"]
+    assert entry["env"]["ONESHOT_DATA_DIR"] == str(tmp_path / "data")
+    call_command("capture", "uninstall", agent, "--project", stdout=StringIO(), stderr=StringIO())
+    assert not (repository / name).exists()
 
 
 @pytest.mark.codex

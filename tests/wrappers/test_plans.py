@@ -5,10 +5,13 @@ import os
 import stat
 import subprocess
 import tomllib
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 
 from tasks.capture.stanza import Stanza, stanza
 from tasks.wrappers import claude, codex, launch
@@ -247,15 +250,30 @@ def test_the_shim_runs_codex_with_everything_it_was_given(person, tmp_path):
     done = subprocess.run([shim, "exec", "a b"], env=env, cwd=person.repository, capture_output=True, text=True)
     assert done.stdout.splitlines()[-2:] == ["exec", "a b"]
     assert f'"ONESHOT_DATA_DIR"="{person.data_dir}"' in done.stdout
-    assert "is there already" in person.run("capture", "install", "shim", "--dir", str(folder)).stdout
-    person.run("capture", "uninstall", "shim", "--dir", str(folder))
-    assert not shim.exists()
 
 
-def test_a_foreign_file_is_never_overwritten_by_the_shim(person, tmp_path):
+def shim(action, folder):
+    """Return what the command says."""
+    out = StringIO()
+    call_command("capture", action, "shim", "--dir", str(folder), stdout=out, stderr=StringIO())
+    return out.getvalue()
+
+
+def test_the_shim_is_written_once_and_removed(monkeypatch, settings, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    settings.DATA_DIR = tmp_path / "data"
+    assert "now starts" in shim("install", tmp_path)
+    assert "is there already" in shim("install", tmp_path)
+    shim("uninstall", tmp_path)
+    assert not (tmp_path / "codex-synth").exists()
+
+
+def test_a_foreign_file_is_never_overwritten_by_the_shim(monkeypatch, settings, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    settings.DATA_DIR = tmp_path / "data"
     (tmp_path / "codex-synth").write_text("mine\n")
     for action in ("install", "uninstall"):
-        done = person.run("capture", action, "shim", "--dir", str(tmp_path), check=False)
-        assert done.returncode == 2
-        assert "not OneShot's" in done.stderr
+        with pytest.raises(CommandError, match="not OneShot's") as error:
+            shim(action, tmp_path)
+        assert error.value.returncode == 2
     assert (tmp_path / "codex-synth").read_text() == "mine\n"

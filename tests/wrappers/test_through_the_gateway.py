@@ -14,9 +14,12 @@ from tests.wrappers.test_agents import BYPASS, EDIT, QUIET, log_in, mcp, work
 pytestmark = pytest.mark.gateway
 
 
-def check(person, gateway, agent):
+def check(person, gateway, agent, thread):
     (row,) = rows(person.data_dir, "SELECT * FROM tasks_capture")
-    assert (row["status"], row["agent"]) == ("ended", agent)
+    assert (row["status"], row["agent"], row["title"]) == ("ended", agent, "Mend add")
+    assert row["thread_id"] == thread
+    assert json.loads(row["detail"])["end"]["touched_files"] == ["adder.py", "new.txt"]
+    assert "return a + b" in (person.repository / "adder.py").read_text()
     exchanges = gateway.wait_for_rows(4)
     assert {one["session"] for one in exchanges} == {row["thread_id"]}
     assert {one["door"] for one in exchanges} == {"reverse"}
@@ -40,7 +43,11 @@ def test_codex_leaves_a_task_with_its_trace(person, tmp_path):
         person.env["ONESHOT_GATEWAY_PORT"] = str(gateway.port)
         done = person.run("codex", *QUIET, "exec", BYPASS, "-m", "scripted-1", "--json", "Mend add.")
         assert "oneshot:" not in done.stderr
-        check(person, gateway, "codex")
+        check(person, gateway, "codex", json.loads(done.stdout.splitlines()[0])["thread_id"])
+    calls = [json.loads(line)["item"] for line in done.stdout.splitlines() if '"mcp_tool_call"' in line]
+    ended = [one for one in calls if one["tool"] == "repo.end_task.v1" and one["status"] == "completed"]
+    assert sorted(json.loads(ended[0]["result"]["content"][0]["text"])["touched_files"]) == ["adder.py", "new.txt"]
+    assert not (person.home / "codex files" / "config.toml").exists()
 
 
 @pytest.mark.claude
@@ -57,6 +64,10 @@ def test_claude_leaves_a_task_with_its_trace(person, tmp_path):
         running_gateway(tmp_path, {"anthropic": service.url}) as gateway,
     ):
         person.env["ONESHOT_GATEWAY_PORT"] = str(gateway.port)
-        done = person.run("claude", "-p", "Mend add.", "--allowedTools", "Bash", "--model", "claude-sonnet-4-5")
+        # Without a blanket permission: the task tools alone, and what the person allows, may be called.
+        options = ["--output-format", "stream-json", "--verbose", "--allowedTools", "Bash"]
+        done = person.run("claude", "-p", "Mend add.", *options, "--model", "claude-sonnet-4-5")
         assert "oneshot:" not in done.stderr
-        check(person, gateway, "claude_code")
+        check(person, gateway, "claude_code", json.loads(done.stdout.splitlines()[0])["session_id"])
+    assert not (person.repository / ".mcp.json").exists()
+    assert "oneshot" not in (person.home / ".claude.json").read_text().replace(str(person.repository), "")
