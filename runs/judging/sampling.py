@@ -21,7 +21,7 @@ from runs.judging.models import Answer, JudgeConfig, Judgement, Label, Verdict
 from runs.judging.scoring import majority
 
 # Items are drawn from so many of the judge's newest judgements.
-POOL = 2_000
+POOL = 1_000
 # Judgements whose answers are looked at together.
 LOOK = 40
 # One item of so many goes to a second person.
@@ -129,8 +129,8 @@ def _spread(pool: list[_Judged], of_task: Counter[UUID], of_run: Counter[UUID]) 
     for judged in sorted(pool, key=lambda judged: (of_run[judged.run_id], _chance(judged.run_id))):
         tasks[judged.task_id].append(judged)
     order = sorted(tasks, key=lambda task: (of_task[task], _chance(task)))
-    deepest = max(map(len, tasks.values()))
-    return [tasks[task][depth] for depth in range(deepest) for task in order if depth < len(tasks[task])]
+    places = [(depth, place) for place, task in enumerate(order) for depth in range(len(tasks[task]))]
+    return [tasks[order[place]][depth] for depth, place in sorted(places)]
 
 
 def _in_parts(judgements: list[_Judged]) -> Iterator[list[_Judged]]:
