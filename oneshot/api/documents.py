@@ -167,6 +167,15 @@ class TestGiven(Given):
     rubric_id: str | None = Field(None, max_length=100)
 
 
+class CriterionGiven(Given):
+    text: str = Field(max_length=5000)
+    key: str = Field("", max_length=100, description="Left out: one of its number")
+    weight: Decimal = Decimal(1)
+    kind: str = Field("important", max_length=10)
+    checks: list[str] = Field([], max_length=50)
+    sees: list[Literal["diff", "tests", "trajectory", "final_message"]] = Field(["diff", "tests"])
+
+
 class DraftGiven(Given):
     seen: int = Field(
         ge=0, le=2_000_000_000, examples=[0], description="`revision` of the draft that the change was made from"
@@ -178,7 +187,7 @@ class DraftGiven(Given):
     sensitivity: str | None = None
     reference_diff: str | None = Field(None, description="The diff itself; an empty text takes it out")
     tests: list[TestGiven] | None = Field(None, description="All hidden tests")
-    criteria: list[dict[str, Any]] | None = Field(None, description="The whole rubric")
+    criteria: list[CriterionGiven] | None = Field(None, description="The whole rubric")
 
 
 class Finding(BaseModel):

@@ -92,6 +92,8 @@ def _stored(draft: CurationDraft, field: str, value: Any) -> Any:
     if field == "tests":
         kept = {test["path"]: test for test in draft.content["tests"]}
         return [_stored_test(test, kept) for test in value]
+    if field == "criteria":
+        return [criterion.model_dump() for criterion in value]
     return value
 
 

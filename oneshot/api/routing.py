@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 from ninja import Router
 
@@ -33,8 +32,3 @@ def refuse_unknown(request: HttpRequest, known: Any) -> None:
             )
         if "\0" in request.GET[name]:
             raise invalid("A text may hold no NUL.", name)
-
-
-def site_url(path: str) -> str:
-    """Return the address of a page of this site."""
-    return f"{settings.SITE_URL}{path}"

@@ -13,7 +13,7 @@ from ninja.responses import Status
 from oneshot.api import documents as d
 from oneshot.api.errors import ApiError, invalid
 from oneshot.api.paging import as_cursor, as_place
-from oneshot.api.routing import Request, refuse_unknown, routes, site_url
+from oneshot.api.routing import Request, refuse_unknown, routes
 from runs import actions, agents, summary
 from runs.errors import AgentError
 from runs.forms import NEW, StartForm
@@ -34,10 +34,10 @@ def run_list(request: Request, query: Query[d.RunQuery]) -> dict[str, Any]:
     filters = query.model_dump(exclude={"after"})
     page = Listing(**filters, after=as_place(query.after)).page(request.user)
     scores = dict(RunScore.objects.filter(run__in=[run.pk for run in page.rows]).values_list("run", "score"))
-    return {"runs": [_row(run, scores.get(run.pk)) for run in page.rows], "next": as_cursor(page.older)}
+    return {"runs": [_row(request, run, scores.get(run.pk)) for run in page.rows], "next": as_cursor(page.older)}
 
 
-def _row(run: Run, score: float | None) -> dict[str, Any]:
+def _row(request: Request, run: Run, score: float | None) -> dict[str, Any]:
     return {
         "id": run.pk,
         "slug": run.task.slug,
@@ -59,7 +59,7 @@ def _row(run: Run, score: float | None) -> dict[str, Any]:
         "tokens_output": run.tokens_output,
         "cost_usd": None if run.cost_usd is None else float(run.cost_usd),
         "rubric_score": score,
-        "url": site_url(run.get_absolute_url()),
+        "url": request.build_absolute_uri(run.get_absolute_url()),
     }
 
 

@@ -11,7 +11,7 @@ from ninja import Query
 from oneshot.api import documents as d
 from oneshot.api.door import PREFIX
 from oneshot.api.paging import as_cursor, as_place
-from oneshot.api.routing import Request, refuse_unknown, routes, site_url
+from oneshot.api.routing import Request, refuse_unknown, routes
 from traces.models import Session
 from traces.views.access import visible_session
 from traces.views.exporting import FORMATS, session_export
@@ -25,10 +25,10 @@ def session_list(request: Request, query: Query[d.SessionQuery]) -> dict[str, An
     """List the sessions that you may see, the newest first, a page at a time."""
     refuse_unknown(request, d.SessionQuery)
     page = Listing(**query.model_dump(exclude={"after"}), after=as_place(query.after)).page(request.user)
-    return {"sessions": [_row(session) for session in page.rows], "next": as_cursor(page.older)}
+    return {"sessions": [_row(request, session) for session in page.rows], "next": as_cursor(page.older)}
 
 
-def _row(session: Session) -> dict[str, Any]:
+def _row(request: Request, session: Session) -> dict[str, Any]:
     return {
         "id": session.pk,
         "origin": session.origin,
@@ -48,7 +48,7 @@ def _row(session: Session) -> dict[str, Any]:
         "tokens_output": session.tokens_output,
         "cost_usd": None if session.cost_usd is None else float(session.cost_usd),
         "requests_without_cost": session.unknown_cost_count,
-        "url": site_url(session.get_absolute_url()),
+        "url": request.build_absolute_uri(session.get_absolute_url()),
     }
 
 
@@ -56,7 +56,7 @@ def _row(session: Session) -> dict[str, Any]:
 def session_detail(request: Request, id: UUID) -> dict[str, Any]:
     """Return what is known of a session as a whole; its steps are in its exports."""
     session = visible_session(request, id)
-    return _row(session) | {
+    return _row(request, session) | {
         "team": session.team.slug,
         "thread_id": session.thread_id,
         "commit": session.commit,
@@ -64,7 +64,7 @@ def session_detail(request: Request, id: UUID) -> dict[str, Any]:
         "tokens_reasoning": session.tokens_reasoning,
         "model_seconds": session.model_seconds,
         "gaps": session.gaps,
-        "exports": {name: site_url(f"{PREFIX}sessions/{id}/exports/{name}") for name in FORMATS},
+        "exports": {name: request.build_absolute_uri(f"{PREFIX}sessions/{id}/exports/{name}") for name in FORMATS},
     }
 
 

@@ -14,7 +14,7 @@ from oneshot.accounts.models import Membership
 from oneshot.api import documents as d
 from oneshot.api import drafts
 from oneshot.api.errors import ApiError, invalid
-from oneshot.api.routing import Request, refuse_unknown, routes, site_url
+from oneshot.api.routing import Request, refuse_unknown, routes
 from runs import actions, validation
 from tasks import facts
 from tasks.curation import publishing
@@ -51,10 +51,10 @@ def task_list(request: Request, query: Query[d.TaskQuery]) -> dict[str, Any]:
     found = list(rows[: query.limit + 1])
     more = len(found) > query.limit
     found = found[: query.limit]
-    return {"tasks": [_row(task) for task in found], "next": found[-1].slug if more else None}
+    return {"tasks": [_row(request, task) for task in found], "next": found[-1].slug if more else None}
 
 
-def _row(task: Task) -> dict[str, Any]:
+def _row(request: Request, task: Task) -> dict[str, Any]:
     version = task.current_version
     return {
         "slug": task.slug,
@@ -68,7 +68,7 @@ def _row(task: Task) -> dict[str, Any]:
         "fail_to_pass": version.fail_to_pass_count if version else None,
         "pass_to_pass": version.pass_to_pass_count if version else None,
         "created_at": task.created_at,
-        "url": site_url(f"/tasks/{task.slug}/"),
+        "url": request.build_absolute_uri(f"/tasks/{task.slug}/"),
     }
 
 
@@ -82,7 +82,7 @@ def task_detail(request: Request, slug: str) -> dict[str, Any]:
         {"to": move.to, "words": move.words, "needs_reason": move.reason} for move in moves_for(task, request.user)
     ]
     inside = Task.objects.answered_to(request.user).filter(pk=task.pk).exists()
-    return _row(task) | {"content": version and _content(version, inside=inside), "moves": moves}
+    return _row(request, task) | {"content": version and _content(version, inside=inside), "moves": moves}
 
 
 def _content(version: TaskVersion, *, inside: bool) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pydantic import ValidationError
 
 from oneshot.accounts.models import User
+from oneshot.api.documents import RunsGiven
 from runs import summary
 from runs.models import AgentConfig, Run
 from tasks.models import Task, TaskVersion
@@ -107,6 +109,9 @@ def test_no_column_of_a_run_or_an_agent_can_be_set(task: Task, token: str) -> No
         name for model in (Run, AgentConfig) for f in model._meta.concrete_fields for name in (f.name, f.attname)
     }
     for name in columns - {"task", "agent", "model", "sandbox", "limits"}:
+        with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+            RunsGiven.model_validate({"task": "mend-it", "agent": "command", name: "finished"})
+    for name in ("status", "outcome", "created_by", "settings"):
         assert error_of(start(token, **{name: "finished"}))[2] == f"There is no field {name!r}."
     assert not Run.objects.exists()
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pydantic import ValidationError
 
 from oneshot import store
 from oneshot.accounts.models import Membership, User
+from oneshot.api.documents import DraftGiven
 from tasks.curation import claims, editing
 from tasks.models import Criterion, CurationDraft, DraftEdit, Finding, Review, Rubric, Task, TaskVersion
 from tests.api.asking import ask, error_of, make_token
@@ -146,18 +148,42 @@ ALLOWED = {"title", "instructions", "tags", "environment", "sensitivity", "refer
 
 
 def test_no_column_can_be_written_but_those_of_a_draft(desk: Desk) -> None:
+    assert set(DraftGiven.model_fields) == ALLOWED | {"seen"}
     before = Task.objects.values().get()
-    refused = []
-    for name in columns(Task, TaskVersion, CurationDraft, DraftEdit, Review, Finding, Rubric, Criterion):
-        if name in ALLOWED:
-            continue
-        status, code, message = error_of(desk.ask("patch", "/draft", {"seen": 0, name: "published"}))
+    names = set(columns(Task, TaskVersion, CurationDraft, DraftEdit, Review, Finding, Rubric, Criterion)) - ALLOWED
+    assert {"state", "team", "team_id", "visibility", "reference_diff_digest", "validation", "revision"} <= names
+    for name in names:
+        with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+            DraftGiven.model_validate({"seen": 0, name: "published"})
+    for name in ("state", "team_id", "validation", "revision"):
+        status, code, message = error_of(desk.ask("patch", "/draft", {"seen": 0, "title": "Other", name: "published"}))
         assert (status, code, message) == (422, "invalid", f"There is no field {name!r}.")
-        refused.append(name)
-    assert {"state", "team", "team_id", "visibility", "reference_diff_digest", "validation", "revision"} <= set(refused)
-    assert Task.objects.values().get() == before
     for part in ("/moves", "/validations"):
         assert error_of(desk.ask("post", part, {"to": "review", "state": "published"}))[1] == "invalid"
+    assert Task.objects.values().get() == before
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        {},
+        {"text": " "},
+        {"text": "x", "checks": 5},
+        {"text": "x", "checks": [5]},
+        {"text": "x", "sees": "diff"},
+        {"text": "x", "sees": ["everything"]},
+        {"text": "x", "weight": "heavy"},
+        {"text": "x", "weight": -1},
+        {"text": "x", "weight": "NaN"},
+        {"text": "x", "weight": 1e300},
+        {"text": "x", "kind": "nice"},
+        {"text": "x", "position": 1},
+        "x",
+    ],
+    ids=str,
+)
+def test_a_criterion_that_is_none_is_refused(desk: Desk, criterion: Any) -> None:
+    assert error_of(desk.change(criteria=[criterion]))[:2] == (422, "invalid")
 
 
 def test_content_is_never_named_by_its_digest(desk: Desk) -> None:
