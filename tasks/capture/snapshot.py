@@ -149,7 +149,7 @@ class _Taking:
             rows = list(zip(words[::2], words[1::2], strict=True))
             others = [path for path in _paths(untracked.result()) if not self._is_ours(path)]
         repositories = [path for path in others if path.endswith(b"/")]
-        secret = {path for path in others if looks_secret(_name(path))}
+        secret = {path for path in others if not path.endswith(b"/") and looks_secret(_name(path))}
         # What lay below a directory that is a link now cannot be looked at any more, not even to see that it is gone.
         self._remove([path for state, path in rows if state == b"D"])
         changed = [path for state, path in rows if state != b"D"]
