@@ -197,7 +197,7 @@ def test_following_takes_what_comes_until_it_is_interrupted(tmp_path):
     path = tmp_path / "rollout-1.jsonl"
     path.write_bytes(rollout("thread-1"))
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("DATABASE")},
         "ONESHOT_DATA_DIR": str(tmp_path / "var"),
         "DJANGO_SETTINGS_MODULE": "oneshot.settings",
     }
