@@ -45,7 +45,7 @@ def _count_refusal(request: HttpRequest, token: str) -> None:
     A token that is right is never made to wait: it cannot be guessed, and others may share its address.
     """
     address = pauses.address_of(request)
-    name = f"token {token[: tokens.SHOWN]}"
+    name = f"token {token[: tokens.SHOWN]}".replace("\0", "")  # PostgreSQL takes no NUL in a text
     if not pauses.tries_left(name, address):
         raise ApiError(429, "too_many_tries", "Too many wrong tokens. Wait five minutes, then send one that is valid.")
-    pauses.record_refusal(name.replace("\0", ""), address)
+    pauses.record_refusal(name, address)

@@ -37,7 +37,9 @@ SCANNED = ("secret", "personal", "leak", "licence", "visibility", "quality")
 @transaction.atomic
 def rescan(draft: CurationDraft) -> list[Finding]:
     """Look through the draft as it is and return its open findings, the blocking ones first."""
-    draft = CurationDraft.objects.select_for_update(of=("self",)).select_related("task", "base_version").get(pk=draft.pk)
+    draft = (
+        CurationDraft.objects.select_for_update(of=("self",)).select_related("task", "base_version").get(pk=draft.pk)
+    )
     found = {one.fingerprint(): one for one in scan(draft.content, draft.task, draft.base_version)}
     rows = {row.fingerprint: row for row in Finding.objects.filter(task=draft.task, kind__in=SCANNED)}
     now = timezone.now()
