@@ -140,9 +140,7 @@ def throughput(gateway, count: int) -> None:
     seconds = time.perf_counter() - begun
     total = count // 8 * 8
     wait_for(lambda: gateway.health()["recorded"] >= before + total, "the record", 120)
-    print(
-        f"8 clients: {total / seconds:.0f} exchanges/s, recorded {time.perf_counter() - begun - seconds:.2f} s later"
-    )
+    print(f"8 clients: {total / seconds:.0f} exchanges/s, recorded {time.perf_counter() - begun - seconds:.2f} s later")
 
 
 def memory(gateway) -> None:
