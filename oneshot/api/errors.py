@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from oneshot.accounts import pauses
 from oneshot.errors import Fault
 from runs.judging.actions import CannotJudge
 from tasks.curation.states import NotAllowed
@@ -42,6 +43,8 @@ def refusal(status: int, code: str, message: str, field: str = "", **more: Any) 
     response = JsonResponse({"error": error}, status=status)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="OneShot"'
+    if status == 429:
+        response.headers["Retry-After"] = str(int(pauses.PAUSE.total_seconds()))
     return response
 
 

@@ -122,6 +122,7 @@ def test_wrong_tokens_are_counted_and_then_wait_while_right_ones_do_not() -> Non
     wrong = f"oneshot_{'1' * 64}"
     answers = [error_of(ask("get", "/me", wrong))[0] for _ in range(7)]
     assert answers == [401] * 5 + [429] * 2
+    assert ask("get", "/me", wrong).headers["Retry-After"] == "300"
     assert ask("get", "/me", token).status_code == 200
     assert FailedLogIn.objects.count() == 5
     assert not FailedLogIn.objects.filter(username__contains="1" * 20).exists()
