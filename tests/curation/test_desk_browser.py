@@ -46,7 +46,12 @@ def saved(page: Page) -> None:
     expect(page.locator("#saved")).to_contain_text("saved")
 
 
-def test_a_task_is_curated_and_published_by_keys_alone(page: Page, live_server, task: Task) -> None:
+WIDTHS = pytest.mark.parametrize("width", [1440, 390])
+
+
+@WIDTHS
+def test_a_task_is_curated_and_published_by_keys_alone(page: Page, live_server, task: Task, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
     log_in(page, live_server.url)
     keys = page.keyboard
     expect(page.locator(".finding")).to_have_count(2)
@@ -115,6 +120,42 @@ def test_two_curators_at_once_lose_no_word(page: Page, live_server, task: Task) 
     expect(conflict.locator("[data-mine]")).to_have_value("From Mira.")
     expect(conflict.locator("[data-theirs]")).to_have_value("From Jonas.")
     assert open_draft(task).content["instructions"] == "From Jonas."
+
+
+@WIDTHS
+def test_a_task_is_curated_and_published_by_mouse_alone(page: Page, live_server, task: Task, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    log_in(page, live_server.url)
+    page.get_by_role("button", name="Cut the sentence").click()
+    expect(page.locator(".finding")).to_have_count(1)
+    page.get_by_role("button", name="Waive").click()
+    page.locator("dialog[open] textarea").fill("It is a role account.")
+    page.locator("dialog[open]").get_by_role("button", name="Waive").click()
+    expect(page.locator(".finding")).to_have_count(0)
+    page.get_by_role("link", name="Environment").click()
+    page.locator("textarea[data-field=environment]").fill('{"timeout_s": 60}')
+    saved(page)
+    page.get_by_role("link", name="Tests", exact=False).first.click()
+    page.locator("textarea[data-field=test]").fill("def test_it():\n    assert 1 + 1 == 2\n")
+    saved(page)
+    page.locator("summary", has_text="Templates and files").click()
+    page.get_by_role("button", name="A bug to mend").click()
+    expect(page.locator(".rub")).to_have_count(5)
+    page.locator(".rub summary").first.click()
+    page.locator(".rub").first.get_by_role("button", name="Remove").click()
+    expect(page.locator(".rub")).to_have_count(4)
+    page.get_by_role("button", name="Validate the draft").click()
+    expect(page.locator("#validation-slot")).to_contain_text("runs have ended")
+    validated(task)
+    page.reload()
+    page.locator("#publish").click()
+    page.locator("#move-published").get_by_role("button", name="Publish").click()
+    page.wait_for_url("**/tasks/next-one/curate/")
+    task.refresh_from_db()
+    assert task.state == "published"
+    assert task.current_version is not None
+    assert task.current_version.environment == {"timeout_s": 60}
+    assert task.findings.get(status="waived").waiver_reason == "It is a role account."
 
 
 def test_the_desk_works_on_a_phone(page: Page, live_server, task: Task) -> None:
