@@ -10,6 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from traces.proxy.wire.schema import installation_of
+
 PORT = 18080
 PATIENCE_S = 0.3
 # What `traces.proxy.gateway` calls itself; importing that would bring Django along.
@@ -59,10 +61,10 @@ def find(data_dir: Path, env: dict[str, str]) -> Gateway:
         return Gateway("127.0.0.1", PORT, data_dir, "ONESHOT_GATEWAY_PORT is not a number")
     host = settings.get("ONESHOT_GATEWAY_HOST", "") or "127.0.0.1"
     host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - where it listens, not where we do
-    return Gateway(host, port, data_dir, _problem(host, port))
+    return Gateway(host, port, data_dir, _problem(host, port, data_dir))
 
 
-def _problem(host: str, port: int) -> str:
+def _problem(host: str, port: int, data_dir: Path) -> str:
     connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
     try:
         connection.request("GET", "/health")
@@ -73,6 +75,9 @@ def _problem(host: str, port: int) -> str:
         connection.close()
     if not isinstance(document, dict) or document.get("service") != SERVICE:
         return f"What answers on {host}:{port} is not OneShot's gateway (set ONESHOT_GATEWAY_PORT)"
+    own = installation_of(data_dir / "proxy" / "proxy.sqlite3")
+    if document.get("installation", own) != own:
+        return f"The gateway on {host}:{port} is another installation's (set ONESHOT_GATEWAY_PORT for each)"
     return ""
 
 

@@ -17,6 +17,7 @@ from tests.servers.anthropic import say as say_text
 from tests.servers.anthropic import scripted_messages
 from tests.servers.responses import Step, say, scripted_responses
 from tests.servers.upstream import upstream
+from traces.proxy.wire.schema import installation_of
 
 pytestmark = pytest.mark.gateway
 
@@ -161,6 +162,7 @@ def test_health_answers_directly_and_through_the_proxy(gateway):
     for where in ("/health", f"http://localhost:{gateway.port}/health"):
         status, body = gateway.ask(where)
         assert (status, json.loads(body)["service"]) == (200, "oneshot-gateway")
+        assert json.loads(body)["installation"] == installation_of(gateway.database)
 
 
 def test_metrics_count_doors_and_hosts(gateway, service):

@@ -19,6 +19,8 @@ class Passing:
     def __init__(self, paths: Mapping[str, str]) -> None:
         self.paths = paths
         self.seen: list[str] = []
+        # As a real gateway names its installation; left out when empty.
+        self.installation = ""
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"passing": self}))
         self.server.daemon_threads = True
 
@@ -50,7 +52,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/health":
-            self._answer(200, json.dumps({"status": "ok", "service": "oneshot-gateway"}).encode())
+            named = {"installation": self.passing.installation} if self.passing.installation else {}
+            self._answer(200, json.dumps({"status": "ok", "service": "oneshot-gateway", **named}).encode())
         elif self.headers.get("Upgrade", "").lower() == "websocket":
             self.passing.seen.append(self.path)
             self._answer(426, b"{}")

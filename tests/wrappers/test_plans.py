@@ -17,6 +17,7 @@ from tasks.capture.stanza import Stanza, stanza
 from tasks.wrappers import claude, codex, launch
 from tasks.wrappers.gateway import Gateway, find
 from tests.wrappers.passing import passing
+from traces.proxy.wire.schema import installation_of
 
 SERVER = Stanza("/venv/bin/python", ["-m", "oneshot"], {"ONESHOT_DATA_DIR": "/data"})
 KEY = {"auth_mode": "apikey", "OPENAI_API_KEY": "sk-x"}
@@ -188,6 +189,14 @@ def test_another_service_on_the_port_is_not_taken_for_the_gateway(tmp_path):
     with scripted_responses([]) as other:
         port = other.url.split(":")[2].split("/")[0]
         assert "not OneShot's gateway" in find(tmp_path, {"ONESHOT_GATEWAY_PORT": port}).problem
+
+
+def test_the_gateway_of_another_installation_is_not_used(tmp_path):
+    with passing({}) as gateway:
+        port = {"ONESHOT_GATEWAY_PORT": str(gateway.port)}
+        gateway.installation = installation_of(tmp_path / "one" / "proxy" / "proxy.sqlite3")
+        assert find(tmp_path / "one", port).problem == ""
+        assert "another installation's" in find(tmp_path / "two", port).problem
 
 
 def test_the_port_is_read_from_the_file_beside_the_data(tmp_path):

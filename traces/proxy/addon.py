@@ -23,7 +23,7 @@ from mitmproxy import http, tls
 from .wire import doors
 from .wire.apart import RecorderApart
 from .wire.recorder import Exchange, Recorder
-from .wire.schema import NotOurs
+from .wire.schema import NotOurs, installation_of
 from .wire.targets import Target, target_of
 from .wire.turns import Turns
 from .wire.watch import Watch, asks_a_model, decoded, is_generation, model_of
@@ -378,6 +378,7 @@ class Gateway:
         counts = self.recorder.counts
         return {
             **{"status": "ok", "service": SERVICE, "pid": os.getpid()},
+            "installation": installation_of(self.config.database),
             **{"recorded": counts.recorded, "gaps": counts.lost, "queue": counts.pending, "trouble": counts.trouble},
             **{"seconds": round(time.time() - self.started, 1), "requests": dict(self.requests)},
         }

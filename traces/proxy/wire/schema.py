@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 from pathlib import Path
@@ -137,3 +138,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA application_id={APPLICATION_ID};PRAGMA user_version={VERSION};COMMIT;"
         )
+
+
+def installation_of(database: Path) -> str:
+    """Return what tells the gateway of one data directory from that of another on the same port."""
+    return hashlib.sha256(str(database.resolve()).encode()).hexdigest()[:12]
