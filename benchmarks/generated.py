@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from benchmarks.bulk import insert_rows
@@ -66,7 +66,15 @@ def generate(
         board.tasks.set([version.task for version in versions])
         insert_rows(Run, COLUMNS, _runs(chance, team, versions, configs, runs, on_progress))
     rebuild_versions([version.pk for version in versions])
+    _renew_statistics()
     return team
+
+
+def _renew_statistics() -> None:
+    """Let PostgreSQL look at what was loaded: until its own time for that comes, it plans as if tables were small."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
 
 
 def remove() -> int:
