@@ -7,9 +7,11 @@ import json
 import tarfile
 import threading
 import time
+from http import HTTPStatus
 
 import pytest
 from django.utils import timezone
+from docker.errors import APIError
 
 from oneshot import store
 from runs import images, sandboxes, sweep
@@ -71,7 +73,12 @@ def remove(references):
     here = client.images(all=True)
     known = {image["Id"] for image in here} | {tag for image in here for tag in image["RepoTags"] or ()}
     for reference in references & known:
-        client.remove_image(reference, force=True)
+        try:
+            client.remove_image(reference, force=True)
+        except APIError as error:
+            # Another worker has built on it meanwhile; it goes when that one tidies up.
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise
 
 
 def make(repository, *, environment=None, files=None, log=None, **fields):
