@@ -140,9 +140,29 @@
     conflict.showModal();
   }
 
+  // What was folded open or chosen in the rail stays so when it is renewed.
+  const nameOf = (fold) =>
+    fold.closest("[data-criterion]")?.dataset.criterion ?? fold.querySelector("summary")?.textContent.trim();
+  const idOf = (element) => element?.dataset.criterion ?? element?.dataset.finding;
+  let opened = new Set();
+  let chosen;
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target !== rail()) return;
+    opened = new Set([...rail().querySelectorAll("details[open]")].map(nameOf));
+    chosen = idOf(rail().querySelector(".rub.on, .finding.on"));
+  });
+
   document.body.addEventListener("htmx:afterSwap", () => {
     const now = rail();
     if (!now) return;
+    now.querySelectorAll("details").forEach((fold) => {
+      if (opened.has(nameOf(fold))) fold.open = true;
+    });
+    now.querySelectorAll(".rub, .finding").forEach((element) => {
+      if (chosen && idOf(element) === chosen) element.classList.add("on");
+    });
+    opened = new Set();
+    chosen = undefined;
     revision = Math.max(revision, Number(now.dataset.revision));
     const count = Number(now.dataset.against);
     const against = document.getElementById("against");

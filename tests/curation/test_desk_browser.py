@@ -76,6 +76,7 @@ def test_a_task_is_curated_and_published_by_keys_alone(page: Page, live_server, 
     keys.press("]")
     expect(page.locator(".rub input[name=weight]")).to_have_value("2")
     keys.press("2")
+    page.wait_for_url("**part=reference")
     expect(page.locator("table.diff").first).to_be_visible()
     keys.press("?")
     expect(page.locator("#desk-keys")).to_be_visible()

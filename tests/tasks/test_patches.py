@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tasks.patches import (
@@ -103,6 +103,8 @@ def test_paths_and_counts_are_those_that_git_names(repository, before, after, ke
 def test_what_is_left_after_stripping_applies_and_changes_nothing_else(repository, before, after):
     ends = commit(repository, before), commit(repository, after)
     diff = git(repository, "diff", "--binary", "--no-renames", *ends)
+    # Where a folder becomes a file, half of the change cannot be applied: the name is taken.
+    assume(not any(new.startswith(f"{old}/") or old.startswith(f"{new}/") for old in before for new in after))
     left = strip_paths(diff, lambda path: "a" in path)
     git(repository, "read-tree", ends[0])
     if left:
